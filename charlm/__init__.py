@@ -1,0 +1,108 @@
+"""charlm: a character-level language model you train on your own text, on your own computer, in minutes.
+
+    corpus = charlm.read_corpus("corpora/lanterns.txt")
+    run = charlm.new_run(corpus, "checkpoints/lanterns")
+    for progress in charlm.train(run, corpus):
+        ...
+    model = charlm.load("checkpoints/lanterns")
+    print("".join(model.sample("T", length=200)))
+
+The words used throughout:
+
+    corpus        the text, and its ids on disk
+    vocabulary    the frozen, ordered characters of a model; `encode`, `decode`
+    window        inputs (T, B) and targets (T, B): T time steps of B parallel streams
+    cell          one recurrent layer over a window
+    state         what is carried from window to window: per layer (B, H)
+    tape          what forward leaves behind for backward; only its own cell looks inside
+    params, grads named arrays, same names and shapes, views of one flat float32 buffer each
+    run           one directory under checkpoints/: config, metrics, checkpoints, plot
+    checkpoint    everything that an exact resume needs, in one file
+    score         nats or bits of given text
+
+and letters: T time, B batch (streams), D input size, H hidden size, V vocabulary size, L layers. Arrays are
+time-major (T, B, ...). Losses are in nats per character; bits per character (bpc) are nats / ln 2.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from charlm.version import __version__
+
+if TYPE_CHECKING:
+    from charlm.errors import CharlmError as CharlmError
+    from charlm.journal import Progress as Progress
+    from charlm.nn.model import CharLM as CharLM
+    from charlm.nn.model import ModelSpec as ModelSpec
+    from charlm.parallel import blas_threads as blas_threads
+    from charlm.plotting import plot as plot
+    from charlm.sampling import SampleSpec as SampleSpec
+    from charlm.scoring import Score as Score
+    from charlm.store.corpus import Corpus as Corpus
+    from charlm.store.corpus import read_corpus as read_corpus
+    from charlm.store.corpus import read_texts as read_texts
+    from charlm.store.run import Run as Run
+    from charlm.store.run import is_run as is_run
+    from charlm.store.run import newest_run as newest_run
+    from charlm.summary import summary as summary
+    from charlm.text.vocabulary import Vocabulary as Vocabulary
+    from charlm.trained import TrainedModel as TrainedModel
+    from charlm.trained import load as load
+    from charlm.training import (
+        TrainSpec as TrainSpec,
+    )
+    from charlm.training import (
+        change_budget as change_budget,
+    )
+    from charlm.training import (
+        new_run as new_run,
+    )
+    from charlm.training import (
+        train as train,
+    )
+    from charlm.training import (
+        train_spec as train_spec,
+    )
+
+_ROOMS = {
+    "CharlmError": "errors",
+    "Progress": "journal",
+    "CharLM": "nn.model",
+    "ModelSpec": "nn.model",
+    "blas_threads": "parallel",
+    "plot": "plotting",
+    "SampleSpec": "sampling",
+    "Score": "scoring",
+    "Corpus": "store.corpus",
+    "read_corpus": "store.corpus",
+    "read_texts": "store.corpus",
+    "Run": "store.run",
+    "is_run": "store.run",
+    "newest_run": "store.run",
+    "summary": "summary",
+    "Vocabulary": "text.vocabulary",
+    "TrainedModel": "trained",
+    "load": "trained",
+    "TrainSpec": "training",
+    "change_budget": "training",
+    "new_run": "training",
+    "train": "training",
+    "train_spec": "training",
+}
+
+__all__ = ["__version__", *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch a public name from its room at first use, so that `import charlm` and `charlm --help` are instant."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'charlm' has no attribute {name!r}")
+    value = getattr(import_module(f"charlm.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,41 @@
+"""How long training may go on, and the share of that which is used."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Updates or seconds; one of the two is None."""
+
+    steps: int | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, *, steps: int | None, epochs: float | None, minutes: float, steps_per_epoch: int) -> Budget:
+        """The budget that is meant: steps before epochs before minutes."""
+        if steps is None and epochs is None:
+            return cls(None, 60 * minutes)
+        return cls(steps if steps is not None else max(1, math.ceil(epochs * steps_per_epoch)), None)  # type: ignore[operator]
+
+    def share(self, steps: int, seconds: float) -> float:
+        """The share that is used after so many updates and seconds, 0 to 1."""
+        if self.steps is not None:
+            return min(1.0, steps / self.steps)
+        assert self.seconds is not None
+        return min(1.0, seconds / self.seconds)
+
+
+class Clock:
+    """Seconds of training so far, those before a resume included."""
+
+    def __init__(self, already: float = 0.0) -> None:
+        self._start = time.monotonic() - already
+
+    @property
+    def seconds(self) -> float:
+        """Seconds now; read at every call."""
+        return time.monotonic() - self._start

@@ -1,0 +1,64 @@
+"""charlm info"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charlm import Run, load, summary
+from charlm.cli.arguments import run_or_newest
+
+
+@click.command("info", short_help="Show a run: sizes, vocabulary, where it stands.")
+@click.argument("run", required=False, type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(run: str | None, as_json: bool) -> None:
+    """Show a run or a checkpoint file: sizes, parameters, vocabulary, where training stands, files.
+
+    RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints.
+    """
+    path = run_or_newest(run)
+    facts = _checkpoint_facts(path) if path.is_file() else _run_facts(Run.open(path))
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):>16}  {_shown(value)}")
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    facts = summary(run) | {"model": run.config["model"], "training": run.config["training"]}
+    facts["corpus"] = run.config["corpus"]
+    if run.last_path.exists():
+        facts["characters_known"] = load(run.last_path).vocabulary.characters
+    facts["files"] = sorted(file.name for file in run.path.iterdir() if not file.name.startswith("."))
+    return facts
+
+
+def _checkpoint_facts(path: Path) -> dict[str, Any]:
+    model = load(path)
+    return {
+        "checkpoint": str(path),
+        "hidden": model.spec.hidden,
+        "layers": model.spec.layers,
+        "parameters": model.spec.parameters,
+        "vocabulary": len(model.vocabulary),
+        "steps": model.progress.get("step"),
+        "validation_nats": model.progress.get("validation_nats"),
+        "characters_known": model.vocabulary.characters,
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(entry)}" for name, entry in value.items() if entry is not None)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, str):
+        return value if value.isprintable() else ascii(value)[1:-1] if value.isascii() else repr(value)[1:-1]
+    if isinstance(value, float):
+        return f"{value:,.4f}"
+    return f"{value:,}" if isinstance(value, int) else "none yet" if value is None else str(value)

@@ -1,0 +1,80 @@
+"""charlm sample"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+
+import click
+
+from charlm import SampleSpec, blas_threads, load
+from charlm.cli.arguments import Utf8Text, run_or_newest
+
+
+@click.command("sample", short_help="Write text that continues a seed text.")
+@click.argument("run", required=False, type=click.Path())
+@click.option(
+    "--seed",
+    default="",
+    type=Utf8Text(),
+    help="Seed text: one character or many to continue from. "
+    "(The seed of the random numbers is --rng-seed.)  [default: the start of a line]",
+)
+@click.option("-n", "--length", default=SampleSpec.length, show_default=True, help="Characters after the seed text.")
+@click.option(
+    "--temperature",
+    default=SampleSpec.temperature,
+    show_default=True,
+    help="Below 1 is more cautious, above 1 more daring, 0 takes the likeliest.",
+)
+@click.option("--top-k", type=int, help="Choose among the K likeliest characters only.")
+@click.option("--top-p", type=float, help="Choose among the likeliest that together reach this probability.")
+@click.option("--stop", type=Utf8Text(), help="End before this string.")
+@click.option(
+    "--rng-seed",
+    type=click.IntRange(min=0),
+    help="Random seed: the same number gives the same sample.  [default: a new one each time, said on stderr]",
+)
+@click.option("--count", default=1, show_default=True, type=click.IntRange(min=1), help="How many samples.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a sample.")
+def command(
+    run: str | None,
+    seed: str,
+    length: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    stop: str | None,
+    rng_seed: int | None,
+    count: int,
+    as_json: bool,
+) -> None:
+    """Write text that continues a seed text, as it is generated.
+
+    RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints. Only the sample goes
+    to standard output. Several samples are each ended by a line end.
+    """
+    spec = SampleSpec(length, temperature, top_k, top_p, stop)
+    model = load(run_or_newest(run))
+    if rng_seed is None:
+        rng_seed = secrets.randbelow(2**32)
+        click.echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)
+
+    ends_line = count > 1 or sys.stdout.isatty()
+    with blas_threads(1):  # one stream is too little work to share
+        for number in range(count):
+            characters = model.sample(seed, spec, rng_seed=(rng_seed, number))
+            if as_json:
+                text = seed + "".join(characters)
+                record = {"text": text, "seed": seed, "rng_seed": rng_seed, "number": number}
+                click.echo(json.dumps(record, ensure_ascii=False))
+                continue
+            last = seed[-1:]
+            sys.stdout.write(seed)
+            for last in characters:
+                sys.stdout.write(last)
+                if sys.stdout.isatty() or last == "\n":
+                    sys.stdout.flush()
+            if ends_line and last != "\n":
+                sys.stdout.write("\n")

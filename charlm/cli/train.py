@@ -1,0 +1,155 @@
+"""charlm train"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from click.core import ParameterSource
+
+from charlm import (
+    Corpus,
+    ModelSpec,
+    Progress,
+    Run,
+    TrainSpec,
+    blas_threads,
+    change_budget,
+    new_run,
+    read_corpus,
+    summary,
+    train,
+    train_spec,
+)
+from charlm.cli.interrupts import Interrupts
+from charlm.cli.watching import Watcher
+
+BUDGET = ("minutes", "steps", "epochs")
+WITH_RESUME = {*BUDGET, "sources", "resume", "threads", "quiet", "as_json"}
+
+
+@click.command("train", short_help="Train a model on a text.")
+@click.argument("sources", nargs=-1, metavar="CORPUS...", type=click.Path(allow_dash=True))
+@click.option("--out", type=click.Path(), help="Run directory to make.  [default: checkpoints/NAME, numbered if taken]")
+@click.option("--hidden", default=ModelSpec.hidden, show_default=True, help="Units per layer.")
+@click.option("--layers", default=ModelSpec.layers, show_default=True, help="Layers, stacked.")
+@click.option("--batch", default=TrainSpec.batch, show_default=True, help="Streams read side by side.")
+@click.option("--window", default=TrainSpec.window, show_default=True, help="Time steps that errors travel back.")
+@click.option("--lr", "learning_rate", default=TrainSpec.learning_rate, show_default=True, help="Peak learning rate.")
+@click.option("--momentum", default=TrainSpec.momentum, show_default=True, help="Nesterov momentum; 0 is plain SGD.")
+@click.option(
+    "--clip-norm",
+    default=TrainSpec.clip_norm,
+    show_default=True,
+    type=float,
+    help="Longest gradient, as its global norm; 0 turns this off.",
+)
+@click.option("--clip-value", type=float, help="Largest gradient element.  [default: off]")
+@click.option("--minutes", default=TrainSpec.minutes, show_default=True, help="Budget in minutes.")
+@click.option("--steps", type=int, help="Budget in updates, instead of minutes; repeats to the same bits.")
+@click.option("--epochs", type=float, help="Budget in passes over the text, instead of minutes.")
+@click.option(
+    "--val-fraction",
+    default=TrainSpec.val_fraction,
+    show_default=True,
+    help="Share of the text, at its end, that is only scored.",
+)
+@click.option("--rng-seed", default=TrainSpec.rng_seed, show_default=True, help="Seed of all random numbers.")
+@click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the run in DIR.")
+@click.option("--threads", type=int, help="Threads of the matrix arithmetic.  [default: all cores]")
+@click.option("--quiet", is_flag=True, help="No progress and no samples.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output at the end.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    sources: tuple[str, ...],
+    out: str | None,
+    hidden: int,
+    layers: int,
+    resume: str | None,
+    threads: int | None,
+    quiet: bool,
+    as_json: bool,
+    **settings: float | None,
+) -> None:
+    """Train a model on a text and keep it in a run directory.
+
+    CORPUS: text files, .gz files, folders of .txt, or - for standard input, all UTF-8. The last tenth is kept for
+    validation: the loss on it, in nats per character, is the result. Ctrl-C saves and stops; --resume goes on.
+    """
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if len(given & set(BUDGET)) > 1:
+        raise click.UsageError("--minutes, --steps and --epochs exclude each other: give one")
+    with blas_threads(threads):
+        if resume is not None:
+            run, corpus = _resumed(resume, sources, given, settings)
+        elif sources:
+            corpus = read_corpus(sources)
+            settings["clip_norm"] = settings["clip_norm"] or None
+            run = new_run(corpus, out, TrainSpec(**settings), hidden=hidden, layers=layers)  # type: ignore[arg-type]
+            _note_smaller_window(run, settings)
+        else:
+            raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
+        for note in corpus.notes:
+            click.echo(note, err=True)
+        _watch(run, corpus, quiet, as_json)
+
+
+def _resumed(
+    resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, float | None]
+) -> tuple[Run, Corpus]:
+    fixed = sorted(given - WITH_RESUME)
+    if fixed:
+        names = ", ".join("--" + name.replace("learning_rate", "lr").replace("_", "-") for name in fixed)
+        raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
+    run = Run.open(resume)
+    if budget := {name: settings[name] for name in given & set(BUDGET)}:
+        change_budget(run, **budget)  # type: ignore[arg-type]
+    return run, read_corpus(sources or run.config["corpus"]["sources"])
+
+
+def _note_smaller_window(run: Run, asked: dict[str, float | None]) -> None:
+    used = train_spec(run)
+    if (used.window, used.batch) != (asked["window"], asked["batch"]):
+        click.echo(
+            f"The text is short for windows of {asked['window']} steps and {asked['batch']} streams: "
+            f"training with {used.window} and {used.batch}",
+            err=True,
+        )
+
+
+def _watch(run: Run, corpus: Corpus, quiet: bool, as_json: bool) -> None:
+    """Train, showing what happens, until the budget is used or a signal comes."""
+    progress: Progress | None = None
+    with Interrupts() as interrupts, Watcher(run, corpus, quiet) as watcher:
+        training = train(run, corpus)
+        for progress in training:
+            watcher.show(progress)
+            if interrupts.signal:
+                training.close()  # saves
+                break
+    if interrupts.signal:
+        click.echo(f"Stopped and saved. Go on with: charlm train --resume {run.path}", err=True)
+        sys.exit(128 + interrupts.signal)
+    if progress is None:
+        click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
+    if as_json:
+        click.echo(json.dumps(summary(run)))
+    else:
+        _conclude(run)
+
+
+def _conclude(run: Run) -> None:
+    """The result, where everything lies, and the next command to type."""
+    figures = summary(run)
+    if figures["validation_nats"] is None:
+        click.echo(f"Stopped before the first evaluation; the run is in {run.path}")
+        return
+    click.echo(
+        f"Validation loss {figures['validation_nats']:.4f} nats per character ({figures['validation_bpc']:.3f} bits), "
+        f"best at step {figures['best_step']:,} of {figures['steps']:,}"
+    )
+    click.echo(f"  run      {run.path}\n  picture  {run.plot_path}\n  model    {run.best_path}")
+    click.echo(f"Next: charlm sample {run.path} --seed T")

@@ -1,0 +1,89 @@
+"""What `charlm train` shows while it trains: a bar in a terminal, plain lines in a pipe, samples, the picture."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from charlm import Corpus, Progress, Run, load, plot
+
+BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+SAMPLE_LENGTH = 120
+SAMPLE_LINES = 5
+DRAWING_SHARE = 0.02  # of the time may go into the picture
+
+
+class Watcher:
+    """Shows progress on stderr. A picture that would take too much of the time is left for the end."""
+
+    def __init__(self, run: Run, corpus: Corpus, quiet: bool) -> None:
+        self.run = run
+        self.quiet = quiet
+        self._in_terminal = sys.stderr.isatty()
+        self._bar: Any = tqdm(
+            total=1.0, bar_format=BAR, file=sys.stderr, disable=quiet or not self._in_terminal, dynamic_ncols=True
+        )
+        self._drawn = self._drawing = 0.0
+        if not quiet:
+            model = run.config["model"]
+            click.echo(
+                f"{corpus.name}: {len(corpus.ids):,} characters, {len(corpus.vocabulary)} distinct; "
+                f"{model['layers']} layer(s) of {model['hidden']} units. The run is in {run.path}",
+                err=True,
+            )
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if self.run.metrics_path.exists():
+            self._draw()
+
+    def show(self, progress: Progress) -> None:
+        """Show one update."""
+        if not self._bar.disable:
+            self._bar.n = progress.share
+            self._bar.set_postfix_str(_figures(progress), refresh=False)
+            self._bar.update(0)
+        if not progress.evaluated:
+            return
+        if not self.quiet:
+            if not self._in_terminal:
+                click.echo(_line(progress), err=True)
+            self._show_sample()
+        if time.monotonic() - self._drawn > self._drawing / DRAWING_SHARE:
+            self._draw()
+
+    def _draw(self) -> None:
+        start = time.monotonic()
+        plot([self.run.path], self.run.plot_path)
+        self._drawn = time.monotonic()
+        self._drawing = self._drawn - start
+
+    def _show_sample(self) -> None:
+        text = "".join(load(self.run.last_path).sample(length=SAMPLE_LENGTH))
+        indented = "\n".join(f"  | {line}" for line in text.strip().split("\n")[:SAMPLE_LINES])
+        tqdm.write(f"{indented}\n", file=sys.stderr)
+
+
+def _figures(progress: Progress) -> str:
+    """The end of the bar, short enough for a terminal of 80 columns."""
+    validation = f" val {progress.validation_nats:.3f}" if progress.validation_nats is not None else ""
+    return f"loss {progress.nats:.3f}{validation} {progress.chars_per_second / 1000:.0f}k char/s"
+
+
+def _line(progress: Progress) -> str:
+    assert progress.validation_nats is not None
+    return (
+        f"{progress.share:4.0%}  step {progress.step:,}  epoch {progress.epoch:.2f}  {progress.seconds:.0f} s  "
+        f"train {progress.train_nats:.4f}  validation {progress.validation_nats:.4f} nats  "
+        f"{progress.chars_per_second:,.0f} characters/s"
+    )

@@ -1,0 +1,38 @@
+"""One exception class per thing a caller can do something about.
+
+Every message is one line: what was expected, what came, and the next move.
+"""
+
+from __future__ import annotations
+
+
+class CharlmError(Exception):
+    """The base of all errors that charlm raises on purpose."""
+
+
+class SpecError(CharlmError):
+    """A size, rate or option is outside of what makes sense."""
+
+
+class CorpusError(CharlmError):
+    """A text cannot be read, or cannot be trained on."""
+
+
+class UnknownCharacterError(CharlmError):
+    """A text holds a character that is not in the model's vocabulary."""
+
+
+class RunError(CharlmError):
+    """A run directory is missing, taken, or not one."""
+
+
+class CheckpointError(CharlmError):
+    """A checkpoint file is damaged, foreign, or does not fit."""
+
+
+class StorageError(CharlmError):
+    """The disk refused: full, read-only, or gone."""
+
+
+class DivergenceError(CharlmError):
+    """The loss is no longer a number, or has exploded."""

@@ -1,0 +1,58 @@
+"""From ids to vectors: a one-hot input as a row look-up, and the way back.
+
+A one-hot vector x times a matrix W is the row of W that x points at, so the product is never computed and the
+vector never exists. Inputs that are vectors already (the output of the layer below) are multiplied in one matmul
+for the whole window.
+"""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+import numpy as np
+
+from charlm.nn.arrays import Floats, Ids
+
+
+def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats) -> Floats:
+    """x W + b for every time step and stream, written to `out (T, B, G)`.
+
+    inputs: ids (T, B), each meaning a one-hot vector of W's height, or vectors (T, B, D). W: (D, G), b: (G,).
+    """
+    rows = out.reshape(-1, out.shape[-1])
+    if is_ids(inputs):
+        # Adding b to the V rows of W costs less than adding it to the T*B rows of the result.
+        np.take(W + b, inputs.reshape(-1), axis=0, out=rows, mode="clip")  # "clip": writes straight into out
+    else:
+        np.matmul(inputs.reshape(-1, inputs.shape[-1]), W, out=rows)
+        rows += b
+    return out
+
+
+def project_back(inputs: Ids | Floats, da: Floats, dW: Floats, db: Floats) -> None:
+    """The gradients of `project` for its weights, from da (T, B, G); written to dW (D, G) and db (G,)."""
+    rows = da.reshape(-1, da.shape[-1])
+    if is_ids(inputs):
+        sum_rows_by_id(inputs.reshape(-1), rows, dW)
+        np.sum(dW, axis=0, out=db)  # every row of da went into exactly one row of dW
+    else:
+        np.matmul(inputs.reshape(-1, inputs.shape[-1]).T, rows, out=dW)
+        np.matmul(np.ones(len(rows), rows.dtype), rows, out=db)  # a sum over rows, at matmul speed
+
+
+def sum_rows_by_id(ids: Ids, rows: Floats, out: Floats) -> None:
+    """out[v] = the sum of rows[n] over all n with ids[n] = v; ids (N,), rows (N, G), out (V, G).
+
+    This is x^T da for one-hot x. A sort brings equal ids together, so each distinct character costs one gather and
+    one sum, and characters that do not occur cost nothing: large alphabets stay cheap.
+    """
+    order = np.argsort(ids, kind="stable")
+    present, starts = np.unique(ids[order], return_index=True)
+    out[...] = 0
+    for v, where in zip(present, np.split(order, starts[1:]), strict=True):
+        np.sum(rows[where], axis=0, out=out[v])
+
+
+def is_ids(inputs: Ids | Floats) -> TypeGuard[Ids]:
+    """True for integer inputs, each of which stands for a one-hot vector."""
+    return inputs.dtype.kind in "iu"

@@ -1,0 +1,188 @@
+"""The gated recurrent unit over a whole window: equations, forward, and backward right under it.
+
+    z  = sigmoid(x W_z + h U_z + b_z)           update gate
+    r  = sigmoid(x W_r + h U_r + b_r)           reset gate
+    c  = tanh(x W_c + (r * h) U_c + b_c)        candidate
+    h' = (1 - z) * h + z * c                    z weights the candidate, always
+
+Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", 2014, with z where they write 1 - z.
+Gates are packed in the order z, r, c: W (D, 3H), U (H, 3H), b (3H,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
+from charlm.nn.embedding import is_ids, project, project_back
+from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
+from charlm.nn.init import orthogonal, uniform_fan_in
+
+
+class Weights(NamedTuple):
+    """What one update's forward and backward passes read: copies in the layout that makes each step cheap."""
+
+    W: Floats  # (D, 3H), z and r halved: see sigmoid_of_double
+    b: Floats  # (3H,),   z and r halved
+    U_zr: Floats  # (H, 2H), halved
+    U_c: Floats  # (H, H)
+    W_T: Floats  # (3H, D), as given
+    U_zr_T: Floats  # (2H, H), as given
+    U_c_T: Floats  # (H, H), as given
+
+
+class Tape(NamedTuple):
+    """What forward leaves for backward; valid until the cell's next forward, consumed by backward."""
+
+    inputs: Ids | Floats  # (T, B) or (T, B, D)
+    gates: Floats  # (T, B, 3H): z, r and c
+    reset: Floats  # (T, B, H): r * h
+    states: Floats  # (T + 1, B, H): h before the first step, and after every step
+
+
+class GRU:
+    """One GRU layer, D inputs to H units, reset applied before the recurrent matmul.
+
+    Memory per window of T steps and B streams, kept from window to window: T B (8 H) scalars forward and backward
+    (gates 3H, r*h H, states H, gate slopes 3H), and T B D more for the gradient of vector inputs.
+    """
+
+    causal = True
+
+    def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike = np.float32) -> None:
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self._buffers = Buffers(dtype)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters."""
+        D, H = self.input_size, self.hidden_size
+        return {"W": (D, 3 * H), "U": (H, 3 * H), "b": (3 * H,)}
+
+    def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
+        """Fill `params`: W uniform, each gate's U orthogonal, b zero but for b_z = -1, which favours remembering."""
+        H = self.hidden_size
+        params["W"][...] = uniform_fan_in(rng, params["W"].shape, fan_in=H)
+        for gate in range(3):
+            params["U"][:, gate * H : (gate + 1) * H] = orthogonal(rng, H)
+        params["b"][...] = 0
+        params["b"][:H] = -1
+
+    def zero_state(self, batch: int) -> Floats:
+        """The state at the start of a text: zeros (B, H)."""
+        return np.zeros((batch, self.hidden_size), self._buffers.dtype)
+
+    def prepare(self, params: Mapping[str, Floats]) -> Weights:
+        """Lay out the parameters for the passes of one update; later changes of `params` do not reach the result."""
+        H2 = 2 * self.hidden_size
+        W, U, b = params["W"].copy(), params["U"], params["b"].copy()
+        half = W.dtype.type(0.5)
+        W[:, :H2] *= half
+        b[:H2] *= half
+        return Weights(
+            W=W,
+            b=b,
+            U_zr=U[:, :H2] * half,
+            U_c=U[:, H2:].copy(),
+            W_T=params["W"].T.copy(),
+            U_zr_T=U[:, :H2].T.copy(),
+            U_c_T=U[:, H2:].T.copy(),
+        )
+
+    def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
+        """Run over a window.
+
+        inputs: ids (T, B), each a one-hot vector of size D, or vectors (T, B, D). state: (B, H).
+        Returns the outputs (T, B, H), the state after the last step (B, H), and the tape.
+        The outputs are views of buffers: valid until the next forward of this cell.
+        """
+        T, B = inputs.shape[:2]
+        H = self.hidden_size
+        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", T, B, 3 * H))
+        reset = self._buffers("reset", T, B, H)
+        states = self._buffers("states", T + 1, B, H)
+        from_h = self._buffers("from_h", B, 2 * H)
+        from_reset = self._buffers("from_reset", B, H)
+
+        states[0] = state
+        for t in range(T):
+            h, h_next = states[t], states[t + 1]
+            a_zr, a_c = gates[t, :, : 2 * H], gates[t, :, 2 * H :]
+
+            a_zr += np.matmul(h, weights.U_zr, out=from_h)
+            zr = sigmoid_of_double(a_zr)
+            z, r = zr[:, :H], zr[:, H:]
+
+            rh = np.multiply(r, h, out=reset[t])
+            a_c += np.matmul(rh, weights.U_c, out=from_reset)
+            c = np.tanh(a_c, out=a_c)
+
+            np.subtract(c, h, out=h_next)  # (1 - z) h + z c = h + z (c - h)
+            h_next *= z
+            h_next += h
+        return states[1:], states[T].copy(), Tape(inputs, gates, reset, states)
+
+    def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
+        """The way back through a window, by the chain rule, truncated at its first step.
+
+        doutputs: slope of the loss in every output, (T, B, H). The gradients are written to `grads`.
+        Returns the slope in the inputs (T, B, D), or None for ids. With dh the slope in h':
+
+            da_z = dh * (c - h) * z (1 - z)            da_c = dh * z * (1 - c c)
+            drh  = da_c U_c^T                          da_r = drh * h * r (1 - r)
+            dh  <- dh * (1 - z) + drh * r + da_z U_z^T + da_r U_r^T
+        """
+        inputs, gates, reset, states = tape
+        T, B, H = doutputs.shape
+        da = self._gate_slopes(gates, states)
+        dh, drh, from_zr = (self._buffers(name, B, H) for name in ("dh", "drh", "from_zr"))
+
+        dh[...] = 0
+        for t in reversed(range(T)):
+            keep, r = gates[t, :, :H], gates[t, :, H : 2 * H]  # keep = 1 - z, left there by _gate_slopes
+            da_z, da_r, da_c = da[t, :, :H], da[t, :, H : 2 * H], da[t, :, 2 * H :]
+            dh += doutputs[t]
+
+            da_z *= dh
+            da_c *= dh
+            np.matmul(da_c, weights.U_c_T, out=drh)
+            da_r *= drh
+
+            dh *= keep
+            drh *= r
+            dh += drh
+            dh += np.matmul(da[t, :, : 2 * H], weights.U_zr_T, out=from_zr)
+
+        da_rows = da.reshape(T * B, 3 * H)
+        h_rows, rh_rows = states[:T].reshape(T * B, H), reset.reshape(T * B, H)
+        np.matmul(h_rows.T, da_rows[:, : 2 * H], out=grads["U"][:, : 2 * H])
+        np.matmul(rh_rows.T, da_rows[:, 2 * H :], out=grads["U"][:, 2 * H :])
+        project_back(inputs, da, grads["W"], grads["b"])
+        if is_ids(inputs):
+            return None
+        dinputs = self._buffers("dinputs", T * B, self.input_size)
+        return np.matmul(da_rows, weights.W_T, out=dinputs).reshape(T, B, self.input_size)
+
+    def _gate_slopes(self, gates: Floats, states: Floats) -> Floats:
+        """What dh and drh are multiplied with, (T, B, 3H), for the whole window; turns z into 1 - z in `gates`."""
+        T, B, H3 = gates.shape
+        H = H3 // 3
+        slopes = self._buffers("slopes", T, B, H3)
+        for piece in time_pieces(T, B * H):
+            z, r, c = (gates[piece, :, gate * H : (gate + 1) * H] for gate in range(3))
+            s_z, s_r, s_c = (slopes[piece, :, gate * H : (gate + 1) * H] for gate in range(3))
+            h = states[piece]
+            tanh_slope(c, out=s_c)
+            s_c *= z
+            sigmoid_slope(r, out=s_r)
+            s_r *= h
+            c -= h
+            sigmoid_slope(z, out=s_z)
+            s_z *= c
+            np.subtract(1, z, out=z)
+        return slopes

@@ -1,0 +1,1 @@
+"""How parameters move: this room knows named arrays, not networks."""

@@ -1,0 +1,35 @@
+"""Gradient clipping, in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[np.floating[Any]]]
+
+
+def global_norm(grads: Arrays) -> float:
+    """The Euclidean length of all gradients taken as one vector."""
+    return math.sqrt(sum(float(np.vdot(grad, grad)) for grad in grads.values()))
+
+
+def clip_by_global_norm(grads: Arrays, max_norm: float) -> float:
+    """Shorten the gradient to `max_norm` where it is longer, keeping its direction; returns the norm it had.
+
+    Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", 2013.
+    """
+    norm = global_norm(grads)
+    if norm > max_norm:
+        for grad in grads.values():
+            grad *= grad.dtype.type(max_norm / norm)
+    return norm
+
+
+def clip_by_value(grads: Arrays, limit: float) -> None:
+    """Bring every element into [-limit, limit]; this can turn the direction of the gradient."""
+    for grad in grads.values():
+        np.clip(grad, -limit, limit, out=grad)

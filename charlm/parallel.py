@@ -1,0 +1,39 @@
+"""How many processors the arithmetic uses, and which BLAS does it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from charlm.errors import SpecError
+
+
+def available_cores() -> int:
+    """The processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def blas_threads(count: int | None) -> Iterator[int]:
+    """Let matmuls use `count` threads inside the `with` block; None leaves the library's choice. Gives the number."""
+    from threadpoolctl import threadpool_limits
+
+    if count is not None and count < 1:
+        raise SpecError(f"threads must be a whole number of at least 1, not {count}")
+    with threadpool_limits(count, user_api="blas"):
+        yield count or available_cores()
+
+
+def blas_name() -> str:
+    """The BLAS that numpy calls: library, version and kernel. Bits may differ between two of them."""
+    import numpy as np  # noqa: F401 - loads the library that is asked about
+    from threadpoolctl import threadpool_info
+
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    if not found:
+        return "unknown"
+    words = (found[0].get(key) for key in ("internal_api", "version", "architecture"))
+    return " ".join(str(word) for word in words if word)

@@ -1,0 +1,112 @@
+"""Plot: metrics to pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charlm.errors import RunError, SpecError, StorageError
+from charlm.store.atomic import write_atomic
+from charlm.store.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito 2008: told apart by every kind of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+AXES = {"steps": ("step", 1.0), "characters": ("characters", 1.0), "minutes": ("seconds", 60.0)}
+LABELS = {"steps": "updates", "characters": "characters seen", "minutes": "minutes of training"}
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = "steps") -> None:
+    """Draw the training and validation loss of some runs into the picture `output` (.png, .svg or .pdf).
+
+    against: "steps", "characters" or "minutes". Raises RunError where a run has no metrics yet, SpecError for an
+    unknown `against` or ending, StorageError where the disk refuses.
+    """
+    from io import BytesIO
+
+    output = Path(output)
+    if against not in AXES:
+        raise SpecError(f"a loss is drawn against one of {', '.join(AXES)}, not {against!r}")
+    if output.suffix.lower() not in FORMATS:
+        raise SpecError(f"a picture's name ends in one of {', '.join(FORMATS)}, not {output.suffix!r}: {output}")
+    if not output.absolute().parent.is_dir():
+        raise StorageError(f"no folder {output.parent} to write {output.name} in: make it, or choose another place")
+    figure = draw([Run.open(run) for run in runs], against)
+    picture = BytesIO()
+    figure.savefig(picture, format=output.suffix[1:].lower())
+    write_atomic(output, picture.getvalue())
+
+
+def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
+    """The figure of `plot`, not yet written: for a notebook, or to add to it."""
+    from matplotlib.figure import Figure
+
+    # Figure by itself, without pyplot: no window system is touched and nothing is left open.
+    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for number, run in enumerate(runs):
+        _draw_run(axes, run, COLOURS[number % len(COLOURS)], against, alone=len(runs) == 1)
+    axes.set_xlabel(LABELS[against])
+    axes.set_ylabel("nats per character")
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    bits = axes.secondary_yaxis("right", functions=(_bits, _nats))
+    bits.set_ylabel("bits per character")
+    bits.spines["right"].set_visible(False)
+    axes.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def _draw_run(axes: Axes, run: Run, colour: str, against: str, alone: bool) -> None:
+    metrics = run.metrics()
+    train, validation = (_curve(metrics, split, against) for split in ("train", "validation"))
+    if not train[0] and not validation[0]:
+        raise RunError(f"{run.path} has no metrics to draw yet: train it for longer")
+    name = str(run.config.get("corpus", {}).get("name", run.path.name)) if alone else run.path.name
+    label = "" if alone else f"{name}: "
+
+    axes.plot(*train, color=colour if not alone else "#999999", linewidth=1, alpha=0.8, label=f"{label}training")
+    if not validation[0]:
+        axes.set_title(name, loc="left")
+        return
+    axes.plot(*validation, color=colour, linewidth=2, marker="o", markersize=3.5, label=f"{label}validation")
+    best = min(zip(validation[1], validation[0], strict=True))
+    axes.plot([best[1]], [best[0]], marker="*", markersize=13, color=colour, markeredgecolor="white", linestyle="none")
+    axes.annotate(
+        f"{best[0]:.3f}", (best[1], best[0]), xytext=(0, 9), textcoords="offset points", ha="center", color=colour
+    )
+    if alone:
+        axes.set_title(
+            f"{name}: {best[0]:.3f} nats per character ({best[0] / math.log(2):.2f} bits) on text it never saw",
+            loc="left",
+        )
+    low, high = min(train[1] + validation[1]), _most(train[1] + validation[1])
+    axes.set_ylim(low - 0.06 * (high - low), high)
+
+
+def _bits(nats: Any) -> Any:
+    return nats / math.log(2)
+
+
+def _nats(bits: Any) -> Any:
+    return bits * math.log(2)
+
+
+def _most(losses: list[float]) -> float:
+    """The top of the picture: the first losses, of a network that knows nothing, would press the rest flat."""
+    ordered = sorted(losses)
+    return ordered[int(0.97 * (len(ordered) - 1))] * 1.02
+
+
+def _curve(metrics: list[dict[str, Any]], split: str, against: str) -> tuple[list[float], list[float]]:
+    key, unit = AXES[against]
+    records = [record for record in metrics if record["split"] == split]
+    return [record[key] / unit for record in records], [record["nats"] for record in records]

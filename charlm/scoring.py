@@ -1,0 +1,151 @@
+"""Score: text to nats, streaming.
+
+A text is read from its beginning with the state carried all the way, and every character is predicted exactly once,
+the first one from a newline that is read before it. That number is what training reports and what `score` returns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.nn.arrays import Floats, Ids, NamedArrays
+from charlm.nn.loss import target_nats
+from charlm.nn.model import CharLM, State
+from charlm.text.vocabulary import Vocabulary
+
+BLOCK = 2**18  # characters scored at a time: bounds the memory whatever the length of the text
+LANES = 64  # parts of a block that are read side by side
+LANE_MINIMUM = 512  # characters; shorter lanes would mostly repeat their neighbour's work
+STEPS = 64  # time steps between two looks at whether a lane has come to agree
+AGREEMENT = 1e-5  # largest difference of two states, all in -1..1, that are taken for the same
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a model predicts a text: `characters` of them cost `nats` in all."""
+
+    characters: int
+    nats: float
+
+    @property
+    def bits(self) -> float:
+        """All nats as bits: nats / ln 2."""
+        return self.nats / math.log(2)
+
+    @property
+    def nats_per_char(self) -> float:
+        """The loss that training reports. Not a number for an empty text."""
+        return self.nats / self.characters if self.characters else math.nan
+
+    @property
+    def bits_per_char(self) -> float:
+        """Bits per character (bpc): nats per character / ln 2."""
+        return self.nats_per_char / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the nats per character: between how many equally likely characters the model hesitates."""
+        return math.exp(self.nats_per_char)
+
+    def __add__(self, other: Score) -> Score:
+        return Score(self.characters + other.characters, self.nats + other.nats)
+
+
+def score(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, text: str | Iterable[str]) -> Score:
+    """Score a text, or the pieces of one, at bounded memory.
+
+    Raises UnknownCharacterError for a character that is not in the vocabulary.
+    """
+    pieces = [text] if isinstance(text, str) else text
+    blocks = (
+        vocabulary.encode(piece[start : start + BLOCK]) for piece in pieces for start in range(0, len(piece), BLOCK)
+    )
+    total = Score(0, 0.0)
+    for nats in surprisal(model, params, blocks, vocabulary.start):
+        total += Score(len(nats), float(nats.sum()))
+    return total
+
+
+def score_ids(model: CharLM, params: NamedArrays, ids: Ids, start: int) -> Score:
+    """Score a text that is encoded already; ids (N,), `start` the id read before the first of them."""
+    blocks = (ids[at : at + BLOCK] for at in range(0, len(ids), BLOCK))
+    return Score(len(ids), sum(float(nats.sum()) for nats in surprisal(model, params, blocks, start)))
+
+
+def surprisal(model: CharLM, params: NamedArrays, blocks: Iterable[Ids], start: int) -> Iterator[Floats]:
+    """For every block of ids (N,), the nats (N,), float64, that each of its characters costs after all before it."""
+    state = model.zero_state(1)
+    before = start
+    for block in blocks:
+        if len(block):
+            inputs = np.concatenate(([before], block[:-1]))
+            nats, state = _block_surprisal(model, params, inputs, block, state)
+            before = int(block[-1])
+            yield nats
+
+
+def _block_surprisal(
+    model: CharLM, params: NamedArrays, inputs: Ids, targets: Ids, state: State
+) -> tuple[Floats, State]:
+    """Nats of targets (N,) after inputs (N,), from `state` of one stream; and the state after them.
+
+    One long text is a chain of small steps that keep no processor busy. So it is cut into lanes that are read side by
+    side, all but the first from a zero state. Then each lane is read again from the state in which the lane before it
+    ended, until its states agree with those of the first reading: recurrent networks forget, so this takes a few
+    hundred characters. A lane that disagrees to its end hands a new state on, and the reading is repeated. The result
+    is that of one long pass, whatever the network remembers; only the speed depends on its forgetting.
+    """
+    lanes = max(1, min(LANES, len(targets) // LANE_MINIMUM))
+    length = len(targets) // lanes
+    laned = length * lanes
+    reader = _Lanes(model, params, inputs[:laned].reshape(lanes, length).T, targets[:laned].reshape(lanes, length).T)
+
+    starts = tuple(np.concatenate([layer, *[np.zeros_like(layer)] * (lanes - 1)]) for layer in state)
+    reader.read(starts, until_agreement=False)
+    while reader.changed_ends[:-1].any():
+        starts = tuple(np.concatenate([first, ends[:-1]]) for first, ends in zip(state, reader.ends, strict=True))
+        reader.read(starts, until_agreement=True)
+
+    nats, state = reader.nats.T.reshape(-1), tuple(ends[-1:] for ends in reader.ends)
+    if laned < len(targets):
+        rest, state = _block_surprisal(model, params, inputs[laned:], targets[laned:], state)
+        nats = np.concatenate([nats, rest])
+    return nats, state
+
+
+class _Lanes:
+    """Lanes (S, K) of one text: their nats, and their states at every look, corrected by repeated reading."""
+
+    def __init__(self, model: CharLM, params: NamedArrays, inputs: Ids, targets: Ids) -> None:
+        self.model, self.params, self.weights = model, params, model.prepare(params)
+        self.inputs, self.targets = np.ascontiguousarray(inputs), np.ascontiguousarray(targets)
+        self.nats: Floats = np.empty(inputs.shape)
+        self.looks: list[State] = []  # per look, per layer (K, H)
+        self.changed_ends = np.ones(inputs.shape[1], bool)  # (K,): lanes whose last reading ended in a new state
+
+    @property
+    def ends(self) -> State:
+        """Per layer (K, H), the states after the lanes' last characters."""
+        return self.looks[-1]
+
+    def read(self, state: State, until_agreement: bool) -> None:
+        """Read all lanes from `state`, per layer (K, H); stop where every lane agrees with the reading before."""
+        for look, at in enumerate(range(0, len(self.inputs), STEPS)):
+            logits, state, _ = self.model.forward(self.params, self.inputs[at : at + STEPS], state, self.weights)
+            self.nats[at : at + STEPS] = target_nats(logits, self.targets[at : at + STEPS])
+            if not until_agreement:
+                self.looks.append(state)
+                continue
+            changed = np.zeros_like(self.changed_ends)
+            for new, old in zip(state, self.looks[look], strict=True):
+                changed |= np.abs(new - old).max(axis=-1) > AGREEMENT
+            self.looks[look] = state
+            if not changed.any():
+                self.changed_ends = changed
+                return
+        if until_agreement:
+            self.changed_ends = changed

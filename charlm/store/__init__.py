@@ -1,0 +1,1 @@
+"""The disk: the only room that opens charlm's own files. Bytes, meaning and durability live in different files."""

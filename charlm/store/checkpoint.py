@@ -1,0 +1,134 @@
+"""What a checkpoint means: everything that an exact resume needs, in one safetensors file.
+
+Tensors are named, never positional:
+
+    params/NAME       the parameters            optimizer/NAME    the optimizer's memory, named like them
+    state/LAYER       the carried state
+
+and one metadata key, "charlm", holds sorted JSON: the format's version, the model's sizes, its vocabulary, where
+training stands, and the sha256 of all tensors. safetensors itself accepts a flipped bit in a tensor; we do not.
+There is no pickle, so opening a file from a stranger cannot run anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charlm.errors import CharlmError, CheckpointError
+from charlm.nn.arrays import Floats
+from charlm.nn.model import ModelSpec, State
+from charlm.store.atomic import told_in_one_line, write_atomic
+from charlm.text.vocabulary import Vocabulary
+
+FORMAT = 1
+KEY = "charlm"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model, and where its training stands."""
+
+    spec: ModelSpec
+    vocabulary: Vocabulary
+    params: Mapping[str, Floats]
+    memory: Mapping[str, Floats] = field(default_factory=dict)  # the optimizer's
+    state: State = ()  # carried, per layer (B, H)
+    progress: Mapping[str, Any] = field(default_factory=dict)  # numbers and strings, as JSON keeps them
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint: afterwards the file is the new one; if anything fails, it is still the old one.
+
+    Raises StorageError where the disk refuses.
+    """
+    from safetensors.numpy import save
+
+    tensors = _tensors(checkpoint)
+    head = {
+        "format": FORMAT,
+        "model": asdict(checkpoint.spec),
+        "vocabulary": checkpoint.vocabulary.characters,
+        "progress": dict(checkpoint.progress),
+        "sha256": _sha256(tensors),
+    }
+    write_atomic(path, save(tensors, metadata={KEY: json.dumps(head, sort_keys=True)}))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint and check all of it: names, shapes, types, checksum.
+
+    Raises CheckpointError for anything that is not a whole charlm checkpoint of a known format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}: name a run directory, or a .safetensors file in one")
+    try:
+        with told_in_one_line("read", path), safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}): use another checkpoint") from None
+    if KEY not in metadata:
+        raise CheckpointError(f"{path} is a safetensors file, but charlm did not write it: name a charlm checkpoint")
+    try:
+        return _checkpoint(json.loads(metadata[KEY]), tensors)
+    except (CharlmError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: {_reason(error)}; use another checkpoint") from None
+
+
+def _tensors(checkpoint: Checkpoint) -> dict[str, Floats]:
+    arrays = {f"params/{name}": array for name, array in checkpoint.params.items()}
+    arrays |= {f"optimizer/{name}": array for name, array in checkpoint.memory.items()}
+    arrays |= {f"state/{layer}": array for layer, array in enumerate(checkpoint.state)}
+    # safetensors writes the memory behind an array as it lies there: anything not C-contiguous would come out mixed up.
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _checkpoint(head: dict[str, Any], tensors: dict[str, Floats]) -> Checkpoint:
+    if head["format"] != FORMAT:
+        raise CheckpointError(f"its format is {head['format']!r} and this charlm reads format {FORMAT}")
+    if head["sha256"] != _sha256(tensors):
+        raise CheckpointError("its tensors do not match their checksum")
+    spec = ModelSpec(**head["model"])
+    vocabulary = Vocabulary(head["vocabulary"])
+    params = _group(tensors, "params/")
+    if spec.vocabulary != len(vocabulary):
+        raise CheckpointError(f"its model is for {spec.vocabulary} characters, its vocabulary has {len(vocabulary)}")
+    if {name: array.shape for name, array in params.items()} != spec.shapes:
+        raise CheckpointError("its parameters do not have the names and shapes of its model")
+    if not all(np.isfinite(array).all() for array in tensors.values()):
+        raise CheckpointError("it holds values that are not finite numbers")
+    states = _group(tensors, "state/")
+    return Checkpoint(
+        spec=spec,
+        vocabulary=vocabulary,
+        params=params,
+        memory=_group(tensors, "optimizer/"),
+        state=tuple(states[str(layer)] for layer in range(len(states))),
+        progress=dict(head["progress"]),
+    )
+
+
+def _group(tensors: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+
+def _sha256(tensors: Mapping[str, Floats]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

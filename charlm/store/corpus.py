@@ -1,0 +1,152 @@
+"""Reading a text from files, folders, gzip or standard input, and its ids."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.errors import CorpusError
+from charlm.text.vocabulary import Vocabulary
+
+STANDARD_INPUT = "-"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text as ids, with what is needed to know it again."""
+
+    name: str
+    sources: tuple[str, ...]
+    sha256: str  # of the text as UTF-8, after all clean-up
+    vocabulary: Vocabulary
+    ids: NDArray[np.unsignedinteger]  # (N,)
+    notes: tuple[str, ...] = ()  # what was changed in the text, for people to read
+
+
+@dataclass(frozen=True)
+class Text:
+    """The clean text of one source, and notes of what was changed to make it clean."""
+
+    source: str
+    text: str
+    notes: tuple[str, ...]
+
+
+def read_corpus(sources: str | Path | Sequence[str | Path], name: str | None = None) -> Corpus:
+    """Read texts, join them in order, each starting on a new line, and give every character its id.
+
+    sources: files, .gz files, folders (every .txt and .txt.gz below them, sorted by path), or "-" for standard input.
+    Raises CorpusError where a source is missing, unreadable or not text, and where less than two distinct characters
+    come together.
+    """
+    given = [sources] if isinstance(sources, str | Path) else list(sources)
+    texts = list(read_texts(given))
+    text = "\n".join(part.text.removesuffix("\n") for part in texts[:-1])
+    text = f"{text}\n{texts[-1].text}" if len(texts) > 1 else texts[0].text
+    if not text:
+        raise CorpusError(f"{_listed(given)} is empty: a text of at least a few lines is needed to train on")
+
+    vocabulary = Vocabulary.of(text)
+    if len(vocabulary) < 2:
+        raise CorpusError(
+            f"{_listed(given)} holds one distinct character only, {vocabulary.characters!r}: "
+            "there is nothing to predict; name a text with more"
+        )
+    return Corpus(
+        name=name or _name_of(given[0]),
+        sources=tuple(str(source) if str(source) == STANDARD_INPUT else os.path.abspath(source) for source in given),
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        vocabulary=vocabulary,
+        ids=vocabulary.encode(text),
+        notes=tuple(note for part in texts for note in part.notes),
+    )
+
+
+def read_texts(sources: Sequence[str | Path]) -> Iterator[Text]:
+    """The clean text of every source, one file after the other; folders give one for each text in them."""
+    for source in sources:
+        for path in _files_of(source):
+            yield _clean(str(path), _bytes_of(path))
+
+
+def _files_of(source: str | Path) -> list[str | Path]:
+    if str(source) == STANDARD_INPUT:
+        return [STANDARD_INPUT]
+    path = Path(source)
+    if not path.is_dir():
+        return [path]
+    found = sorted(
+        Path(folder, name) for folder, _, names in os.walk(path) for name in names if name.endswith((".txt", ".txt.gz"))
+    )
+    if not found:
+        raise CorpusError(f"no .txt or .txt.gz file in the folder {path}: name the files, or put texts there")
+    return list(found)
+
+
+def _bytes_of(path: str | Path) -> bytes:
+    try:
+        if path == STANDARD_INPUT:
+            return sys.stdin.buffer.read()
+        data = Path(path).read_bytes()
+        return gzip.decompress(data) if str(path).endswith(".gz") else data
+    except FileNotFoundError:
+        raise CorpusError(f"no such file: {path}; give a text file, a folder of .txt files, or - for input") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CorpusError(f"{path} is not a whole gzip file ({error}): fetch or compress it again") from None
+    except OSError as error:
+        raise CorpusError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _clean(source: str, data: bytes) -> Text:
+    """Decode UTF-8 strictly, drop a byte order mark, fold line ends to LF; refuse what is not text."""
+    name = "standard input" if source == STANDARD_INPUT else source
+    if data.startswith(UTF16_MARKS):
+        raise CorpusError(f"{name} is UTF-16, not UTF-8: convert it, for example with iconv -f UTF-16 -t UTF-8")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(_where_not_utf8(name, data, error.start)) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise CorpusError(f"{name}, line {line}: a NUL character: this is not a text file; remove it to go on")
+
+    notes = []
+    if text.startswith("\ufeff"):
+        text = text.removeprefix("\ufeff")
+        notes.append(f"{name}: dropped the byte order mark")
+    if "\r" in text:
+        count = text.count("\r")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        notes.append(f"{name}: folded {count:,} CR or CRLF line ends to LF")
+    return Text(source, text, tuple(notes))
+
+
+def _where_not_utf8(name: str, data: bytes, position: int) -> str:
+    line_start = data.rfind(b"\n", 0, position) + 1
+    line = data.count(b"\n", 0, position) + 1
+    column = len(data[line_start:position].decode("utf-8", "replace")) + 1
+    return (
+        f"{name}, line {line}, column {column}: byte 0x{data[position]:02x} is not UTF-8: "
+        "convert the file, for example with iconv -f LATIN1 -t UTF-8"
+    )
+
+
+def _name_of(source: str | Path) -> str:
+    if str(source) == STANDARD_INPUT:
+        return "stdin"
+    name = Path(os.path.abspath(source)).name
+    return name.removesuffix(".gz").removesuffix(".txt") or "text"
+
+
+def _listed(sources: Sequence[str | Path]) -> str:
+    return ", ".join("standard input" if str(source) == STANDARD_INPUT else str(source) for source in sources)

@@ -1,0 +1,155 @@
+"""A run: one directory with config.json, metrics.jsonl, last and best checkpoint, and loss.png."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import RunError
+from charlm.store.atomic import append, told_in_one_line, write_atomic
+from charlm.store.checkpoint import Checkpoint, load_checkpoint
+
+RUNS = Path("checkpoints")
+CONFIG = "config.json"
+
+
+class Run:
+    """A run directory. `config` is everything that was resolved when the run began, as JSON keeps it."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a line: an evaluation, or the mean training loss since the line before."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def last_path(self) -> Path:
+        """The newest checkpoint, from which training resumes."""
+        return self.path / "last.safetensors"
+
+    @property
+    def best_path(self) -> Path:
+        """The checkpoint with the lowest validation loss, which samples and scores."""
+        return self.path / "best.safetensors"
+
+    @property
+    def plot_path(self) -> Path:
+        """The picture of the loss."""
+        return self.path / "loss.png"
+
+    @classmethod
+    def create(cls, path: Path, config: dict[str, Any]) -> Run:
+        """Make a new run directory. Raises RunError where `path` is taken: a run is never overwritten."""
+        with told_in_one_line("create the run directory", path):
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                if not path.is_dir() or any(path.iterdir()):
+                    raise RunError(
+                        f"{path} exists and is not empty: choose another --out, or go on with --resume {path}"
+                    ) from None
+        run = cls(path, config)
+        run.save_config()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open a run directory. Raises RunError where it is not one."""
+        path = Path(path)
+        if not path.is_dir():
+            raise RunError(f"no run directory at {path}: charlm train makes one")
+        try:
+            config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path} is not a run directory: it has no {CONFIG}; charlm train makes one") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{path / CONFIG} cannot be read ({error}): restore it, or start a new run") from None
+        if not isinstance(config, dict) or not all(isinstance(config.get(k), dict) for k in ("model", "training")):
+            raise RunError(f"{path / CONFIG} is not a run's configuration: restore it, or start a new run")
+        return cls(path, config)
+
+    def save_config(self) -> None:
+        """Write config.json."""
+        text = json.dumps(self.config, indent=2, ensure_ascii=False, sort_keys=True)
+        write_atomic(self.path / CONFIG, (text + "\n").encode())
+
+    def log(self, records: list[Mapping[str, Any]]) -> None:
+        """Add lines to metrics.jsonl."""
+        append(self.metrics_path, "".join(json.dumps(record) + "\n" for record in records).encode())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of metrics.jsonl. A last line that was cut short by a crash is left out.
+
+        Raises RunError where another line is not a record.
+        """
+        if not self.metrics_path.exists():
+            return []
+        with told_in_one_line("read", self.metrics_path):
+            *lines, _cut_short = self.metrics_path.read_bytes().split(b"\n")
+        return [self._record(number, line) for number, line in enumerate(lines, 1)]
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Keep the records up to a step: those after the checkpoint that training resumes from will come again."""
+        kept = [record for record in self.metrics() if record["step"] <= step]
+        write_atomic(self.metrics_path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+
+    def last(self) -> Checkpoint | None:
+        """The checkpoint that training resumes from; None before the first one was written."""
+        return load_checkpoint(self.last_path) if self.last_path.exists() else None
+
+    def _record(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+            if isinstance(record, dict) and isinstance(record["step"], int):
+                return record
+        except (ValueError, KeyError, RecursionError):
+            pass
+        raise RunError(f"{self.metrics_path}, line {number} is not a record with a step: restore or remove that line")
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether a path is a run directory."""
+    return (Path(path) / CONFIG).is_file()
+
+
+def free_run_path(name: str, runs: Path = RUNS) -> Path:
+    """`runs/name`, or `runs/name-2`, `runs/name-3`, ... where that is taken."""
+    safe = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "run"
+    return next(path for path in _numbered(runs / safe) if not path.exists())
+
+
+def newest_run(runs: Path = RUNS) -> Path:
+    """The run under `runs` that was written last. Raises RunError where there is none."""
+    found = [config.parent for config in runs.glob(f"*/{CONFIG}")]
+    if not found:
+        raise RunError(f"no run under {runs.resolve()}: name a run directory, or make one with charlm train CORPUS")
+    return max(found, key=lambda run: max(file.stat().st_mtime_ns for file in run.glob("*.*")))
+
+
+def checkpoint_path(target: str | Path | None = None) -> Path:
+    """The checkpoint that a run directory, a checkpoint file or nothing (the newest run) stands for.
+
+    For a run that is its best one, or the last where none was scored yet. Raises RunError where there is none.
+    """
+    path = Path(target) if target is not None else newest_run()
+    if path.is_file():
+        return path
+    run = Run.open(path)
+    for checkpoint in (run.best_path, run.last_path):
+        if checkpoint.exists():
+            return checkpoint
+    raise RunError(f"{path} has no checkpoint yet: go on with charlm train --resume {path}")
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.name}-{number}")
+        number += 1

@@ -1,0 +1,37 @@
+"""The figures of a run: what it is, and where its training stands."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from charlm.journal import Tally
+from charlm.store.run import Run
+from charlm.training import model_spec, train_spec
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The result of a run so far, as `charlm train --json` prints it.
+
+    Losses are in nats per character, those of validation at the best step; None before the first evaluation.
+    Raises RunError or CheckpointError where the run's files are not in order.
+    """
+    spec, model = train_spec(run), model_spec(run)
+    checkpoint = run.last()
+    tally = Tally(**checkpoint.progress) if checkpoint else Tally()
+    characters = tally.step * spec.window * spec.batch
+    training_characters = run.config["corpus"]["characters"] * (1 - spec.val_fraction)
+    return {
+        "run": str(run.path),
+        "steps": tally.step,
+        "epochs": round(characters / training_characters, 3),
+        "characters": characters,
+        "seconds": round(tally.seconds, 3),
+        "train_nats": tally.train_nats,
+        "validation_nats": tally.best_nats,
+        "validation_bpc": tally.best_nats / math.log(2) if tally.best_nats is not None else None,
+        "best_step": tally.best_step,
+        "parameters": model.parameters,
+        "vocabulary": model.vocabulary,
+        "chars_per_second": round(characters / tally.seconds) if tally.seconds else None,
+    }

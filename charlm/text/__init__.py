@@ -1,0 +1,1 @@
+"""Characters: pure, and the only place where characters meet integers."""

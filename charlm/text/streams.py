@@ -1,0 +1,59 @@
+"""A long text as B parallel streams, read window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Window:
+    """T time steps of B streams; every target is the character after its input."""
+
+    inputs: Ids  # (T, B)
+    targets: Ids  # (T, B)
+    epoch: int
+    starts_epoch: bool
+
+
+def windows_per_epoch(characters: int, T: int, B: int) -> int:
+    """How many whole windows a text gives; 0 if it is too short for one."""
+    return (characters - 1) // (T * B)
+
+
+def fitting_window(characters: int, T: int, B: int) -> tuple[int, int]:
+    """The largest T' <= T and B' <= B for which a text of at least 2 characters fills a window.
+
+    Streams are given up before time steps: long windows teach more than wide ones.
+    """
+    T = min(T, characters - 1)
+    return T, min(B, (characters - 1) // T)
+
+
+def streams(ids: Ids, T: int, B: int, rng_seed: int = 0, start: int = 0) -> Iterator[Window]:
+    """Windows of a text without end, epoch after epoch, from window number `start` on.
+
+    ids: (N,). In each epoch the text is cut into B streams of equal length; stream b of a window continues stream b
+    of the window before it. What does not fill a window is left out, at a place that varies from epoch to epoch, so
+    that every character is met. Everything follows from (T, B, rng_seed, start): there is no position to save but
+    the number of the window.
+    """
+    count = windows_per_epoch(len(ids), T, B)
+    if count < 1:
+        raise ValueError(f"{len(ids)} ids do not fill a window of {T} steps and {B} streams")
+    spare = len(ids) - 1 - count * T * B
+
+    epoch, first = divmod(start, count)
+    while True:
+        offset = int(np.random.default_rng([rng_seed, epoch]).integers(spare + 1))
+        starts = offset + count * T * np.arange(B)
+        for index in range(first, count):
+            where = starts + np.arange(index * T, (index + 1) * T)[:, None]
+            yield Window(ids[where], ids[where + 1], epoch, starts_epoch=index == 0)
+        epoch, first = epoch + 1, 0

@@ -1,0 +1,91 @@
+"""The frozen, ordered characters of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.errors import UnknownCharacterError
+
+CODE_POINTS = 0x110000
+
+
+def code_points(text: str) -> NDArray[np.uint32]:
+    """The Unicode code points of a text, (N,)."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def name_of(character: str) -> str:
+    """A character as an error message shows it: quoted, escaped where it cannot be seen, with its code point."""
+    return f"{character!r} (U+{ord(character):04X})"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """V distinct characters in a fixed order; the place of a character is its id."""
+
+    characters: str
+
+    def __post_init__(self) -> None:
+        if not self.characters or len(set(self.characters)) != len(self.characters):
+            raise ValueError("a vocabulary is one or more characters, each once")
+
+    @classmethod
+    def of(cls, text: str) -> Vocabulary:
+        """The distinct characters of a text, in the order of their code points."""
+        present = np.zeros(CODE_POINTS, bool)
+        present[code_points(text)] = True
+        return cls("".join(map(chr, np.flatnonzero(present))))
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def __contains__(self, character: str) -> bool:
+        return character in self.characters
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The smallest unsigned integer type that holds every id."""
+        return np.min_scalar_type(len(self) - 1)
+
+    @property
+    def start(self) -> int:
+        """The id that is read before a text's first character: a newline, since a text begins where a line begins.
+
+        A vocabulary without a newline begins with its first character instead.
+        """
+        return max(self.characters.find("\n"), 0)
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        table = np.full(int(code_points(self.characters).max()) + 2, -1, np.int32)
+        table[code_points(self.characters)] = np.arange(len(self))
+        return table
+
+    def encode(self, text: str) -> NDArray[np.unsignedinteger]:
+        """The ids of a text, (N,).
+
+        Raises UnknownCharacterError, which names the first character that is not in the vocabulary and its place.
+        """
+        # Every code point beyond the table falls on its last entry, which is -1: unknown.
+        ids = np.take(self._table, code_points(text), mode="clip")
+        if ids.size and ids.min() < 0:
+            raise self._unknown(text, int(np.argmin(ids)))
+        return ids.astype(self.dtype)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids."""
+        return "".join(self.characters[i] for i in ids)
+
+    def _unknown(self, text: str, position: int) -> UnknownCharacterError:
+        line = text.count("\n", 0, position) + 1
+        column = position - text.rfind("\n", 0, position)
+        where = f"line {line}, column {column}: " if len(text) > 40 else ""
+        return UnknownCharacterError(
+            f"{where}the model never saw {name_of(text[position])}; it knows {len(self)} characters "
+            "(charlm info lists them): use only those, or train on a text that has this one"
+        )
