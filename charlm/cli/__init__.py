@@ -56,7 +56,11 @@ def _debug_option() -> click.Option:
     )
 
 
-@click.group(cls=LazyGroup, params=[_debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    params=[_debug_option()],
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CHARLM"},
+)
 @click.version_option(__version__, message="charlm %(version)s")
 def charlm() -> None:
     """A character-level language model you train on your own text.

@@ -1,0 +1,24 @@
+# Shared by the scripts beside it, to be read with `.` from the repository root: a virtual environment in .venv.
+
+say() { printf '\n== %s\n' "$1"; }
+
+make_environment() {
+    [ -x .venv/bin/python ] && return
+    for python in python3 python3.14 python3.13 python3.12 python3.11 python; do
+        if "$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            say "Making a virtual environment in .venv with $("$python" --version)"
+            "$python" -m venv .venv && return
+        fi
+    done
+    echo "No Python 3.11 or newer with the venv module was found: install one (on Debian: python3-venv)." >&2
+    exit 1
+}
+
+# install_charlm WHAT [EXTRAS]: quick when everything is there already.
+install_charlm() {
+    say "Installing $1"
+    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${2:-}"; then
+        echo "pip could not install $1; its message is above. Is there a network?" >&2
+        exit 1
+    fi
+}
