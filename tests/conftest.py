@@ -1,0 +1,25 @@
+"""What every test stands on: numbers that fail loudly, and examples that are the same on every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("house", derandomize=True, deadline=None, max_examples=25, database=None)
+settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def loud_numbers() -> Iterator[None]:
+    """No test overflows, divides by zero or makes a NaN without failing."""
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        yield
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers, the same for every test and every run."""
+    return np.random.default_rng(20140603)

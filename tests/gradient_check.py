@@ -1,0 +1,74 @@
+"""Analytic gradients against central differences, in float64: element by element, and in random directions.
+
+`loss()` reads the arrays of `params`, which are moved a little in place and put back. `grads` has the same names and
+shapes. Both checks return the worst relative error per array; a right gradient is below 1e-6, a slip is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Loss = Callable[[], float]
+
+STEP = 1e-3
+TOLERANCE = 1e-6
+
+
+def slope_along(loss: Loss, params: Mapping[str, Array], direction: Mapping[str, Array]) -> float:
+    """The slope of the loss in a direction: the central difference whose error falls with the step's fourth power."""
+    start = {name: params[name].copy() for name in direction}
+
+    def loss_at(distance: float) -> float:
+        for name, way in direction.items():
+            params[name][...] = start[name] + distance * way
+        return loss()
+
+    try:
+        near = loss_at(STEP) - loss_at(-STEP)
+        far = loss_at(2 * STEP) - loss_at(-2 * STEP)
+    finally:
+        for name, array in start.items():
+            params[name][...] = array
+    return (8 * near - far) / (12 * STEP)
+
+
+def element_errors(loss: Loss, params: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str, float]:
+    """Per array, the worst relative error of any one element.
+
+    Elements below 1e-4 of the array's largest are measured against that: their differences are mostly rounding.
+    """
+    worst = {}
+    for name, array in params.items():
+        assert array.dtype == np.float64 and grads[name].shape == array.shape
+        numeric = np.empty_like(array)
+        for place in np.ndindex(array.shape):
+            way = np.zeros_like(array)
+            way[place] = 1
+            numeric[place] = slope_along(loss, params, {name: way})
+        floor = 1e-4 * np.abs(numeric).max() + np.finfo(np.float64).tiny
+        size = np.maximum(np.maximum(np.abs(numeric), np.abs(grads[name])), floor)
+        worst[name] = float(np.max(np.abs(numeric - grads[name]) / size))
+    return worst
+
+
+def direction_errors(
+    loss: Loss, params: Mapping[str, Array], grads: Mapping[str, Array], rng: np.random.Generator, directions: int = 2
+) -> dict[str, float]:
+    """The worst relative error of the slope in some random directions: per array, and under "all" in all at once."""
+    worst = {}
+    for label in [*params, "all"]:
+        names = list(params) if label == "all" else [label]
+        errors = []
+        for _ in range(directions):
+            way = {name: rng.standard_normal(params[name].shape) for name in names}
+            length = sum(float(np.sum(array**2)) for array in way.values()) ** 0.5
+            way = {name: array / length for name, array in way.items()}
+            analytic = sum(float(np.sum(grads[name] * array)) for name, array in way.items())
+            numeric = slope_along(loss, params, way)
+            errors.append(abs(analytic - numeric) / max(abs(analytic), abs(numeric), np.finfo(np.float64).tiny))
+        worst[label] = max(errors)
+    return worst

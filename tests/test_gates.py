@@ -1,0 +1,82 @@
+"""Sigmoid and tanh: values, slopes, and what is written where."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from charlm.nn.gates import sigmoid, sigmoid_of_double, sigmoid_slope, tanh_slope
+
+ANY_SHAPE = arrays(np.float64, array_shapes(max_dims=3, max_side=4), elements=st.floats(-1e6, 1e6))
+
+
+def test_the_house_rule_makes_numbers_loud() -> None:
+    """Overflow, NaN and division by zero raise in every test of this folder."""
+    for slip in (lambda x: np.exp(x), lambda x: np.log(-x), lambda x: x / (x - x[0])):
+        with pytest.raises(FloatingPointError):
+            slip(np.array([1e4, 1e5]))
+
+
+@given(st.floats(-700, 700))
+def test_sigmoid_is_its_definition(a: float) -> None:
+    """sigmoid(a) = 1 / (1 + exp(-a))."""
+    assert sigmoid(np.array([a]))[0] == pytest.approx(1 / (1 + math.exp(-a)), rel=0, abs=1e-15)
+
+
+@given(ANY_SHAPE)
+def test_sigmoid_has_the_laws_of_a_probability(a: np.ndarray) -> None:
+    """Of any shape, however far out: within 0 and 1, sigmoid(-a) = 1 - sigmoid(a), and a itself is left as it is."""
+    before = a.copy()
+    y = sigmoid(a)
+    assert y.shape == a.shape and y.dtype == a.dtype
+    assert np.all((y >= 0) & (y <= 1))
+    np.testing.assert_allclose(sigmoid(-a), 1 - y, rtol=0, atol=1e-15)
+    np.testing.assert_array_equal(a, before)
+
+
+def test_sigmoid_of_a_single_number() -> None:
+    """Of any shape: an array without axes is one number."""
+    y = sigmoid(np.array(math.log(3)))
+    assert np.shape(y) == () and float(y) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sigmoid_ends_in_exactly_0_and_1(dtype: type) -> None:
+    """Far out it neither overflows nor leaves its bounds, at the largest numbers too; in the middle it is 1/2."""
+    far = np.array([-np.finfo(dtype).max, -1000, 0, 1000, np.finfo(dtype).max], dtype)
+    y = sigmoid(far)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, [0, 0, 0.5, 1, 1])
+
+
+def test_sigmoid_never_falls() -> None:
+    """A larger argument never gives a smaller value."""
+    assert np.all(np.diff(sigmoid(np.linspace(-50, 50, 2001, dtype=np.float32))) >= 0)
+
+
+def test_sigmoid_of_double_works_in_place(rng: np.random.Generator) -> None:
+    """It is sigmoid(2 a), written over a; a part of a larger array will do, and the rest of it stays."""
+    whole = rng.normal(0, 3, (4, 6))
+    before = whole.copy()
+    part = whole[:, 1:4]
+    assert sigmoid_of_double(part) is part
+    np.testing.assert_allclose(whole[:, 1:4], 1 / (1 + np.exp(-2 * before[:, 1:4])), rtol=0, atol=1e-15)
+    np.testing.assert_array_equal(whole[:, [0, 4, 5]], before[:, [0, 4, 5]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_slopes_are_those_of_the_functions(dtype: type) -> None:
+    """In terms of what the functions put out, the slopes are their central differences; y is left as it is."""
+    a, step = np.linspace(-4, 4, 33), 1e-5
+    for function, slope in [(lambda x: 1 / (1 + np.exp(-x)), sigmoid_slope), (np.tanh, tanh_slope)]:
+        y = function(a).astype(dtype)
+        before, out = y.copy(), np.full_like(y, np.nan)
+        assert slope(y, out) is out
+        numeric = (function(a + step) - function(a - step)) / (2 * step)
+        np.testing.assert_allclose(out, numeric, rtol=0, atol=1e-9 if dtype == np.float64 else 1e-6)
+        np.testing.assert_array_equal(y, before)

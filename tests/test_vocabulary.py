@@ -1,0 +1,158 @@
+"""Characters to ids and back, and what is said about a character that has no id."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charlm.errors import UnknownCharacterError
+from charlm.text.vocabulary import Vocabulary, code_points, name_of
+
+TEXT = st.text(min_size=1, max_size=60)  # any Unicode, surrogates left out
+
+
+@given(TEXT)
+def test_a_text_comes_back_as_it_was(text: str) -> None:
+    """decode(encode(text)) = text, for any text, one id per character, in the vocabulary's dtype."""
+    vocabulary = Vocabulary.of(text)
+    ids = vocabulary.encode(text)
+    assert ids.shape == (len(text),) and ids.dtype == vocabulary.dtype
+    assert vocabulary.decode(ids) == text == vocabulary.decode(ids.tolist())
+
+
+@given(TEXT)
+def test_a_vocabulary_is_the_characters_of_a_text_in_order(text: str) -> None:
+    """Each character once, in the order of the code points; the same for the same characters in any order."""
+    vocabulary = Vocabulary.of(text)
+    assert vocabulary.characters == "".join(sorted(set(text)))
+    assert len(vocabulary) == len(set(text))
+    assert vocabulary == Vocabulary.of(text[::-1] * 2)
+    assert all(character in vocabulary for character in text)
+
+
+@given(st.sets(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_the_place_of_a_character_is_its_id(characters: set[str], random: object) -> None:
+    """The order is whatever it was frozen as, sorted or not."""
+    order = sorted(characters)
+    random.shuffle(order)  # type: ignore[attr-defined]
+    vocabulary = Vocabulary("".join(order))
+    np.testing.assert_array_equal(vocabulary.encode("".join(order)), np.arange(len(order)))
+    assert [vocabulary.decode([i]) for i in range(len(order))] == order
+
+
+def test_ends_of_unicode() -> None:
+    """The first and the last code point, and those beyond 16 bits, are characters like any other."""
+    text = "\x00a\n\uffff𝄞\U0010ffff"
+    vocabulary = Vocabulary.of(text)
+    assert len(vocabulary) == 6
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    assert Vocabulary("\U0010ffff").encode("\U0010ffff").tolist() == [0]
+
+
+def test_no_text_is_no_ids() -> None:
+    """The empty text encodes to no ids, and back."""
+    ids = Vocabulary("ab").encode("")
+    assert ids.shape == (0,) and ids.dtype == np.uint8
+    assert Vocabulary("ab").decode(ids) == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"), [(1, np.uint8), (256, np.uint8), (257, np.uint16), (65_536, np.uint16), (65_537, np.uint32)]
+)
+def test_ids_are_as_narrow_as_they_can_be(size: int, dtype: type) -> None:
+    """The smallest unsigned type that holds the largest id, which survives the way there and back."""
+    vocabulary = Vocabulary("".join(map(chr, range(0x10000, 0x10000 + size))))
+    assert vocabulary.dtype == dtype
+    last = vocabulary.characters[-1]
+    ids = vocabulary.encode(last)
+    assert ids.dtype == dtype and ids.tolist() == [size - 1]
+    assert vocabulary.decode(ids) == last
+
+
+@pytest.mark.parametrize("characters", ["", "aa", "abca", "\n\n"])
+def test_a_vocabulary_is_one_or_more_characters_each_once(characters: str) -> None:
+    """Nothing, and anything twice, are refused."""
+    with pytest.raises(ValueError):
+        Vocabulary(characters)
+
+
+@pytest.mark.parametrize(("characters", "start"), [("\tab\n", 3), ("\nab", 0), ("ab\n", 2), ("ab", 0), ("x", 0)])
+def test_a_text_begins_where_a_line_begins(characters: str, start: int) -> None:
+    """The id read before a text is that of the newline, or of the first character where there is none."""
+    assert Vocabulary(characters).start == start
+
+
+@given(TEXT, st.characters(exclude_categories=["Cs"]))
+def test_membership_is_of_single_characters(text: str, character: str) -> None:
+    """A character is in the vocabulary when it occurs in the text."""
+    assert (character in Vocabulary.of(text)) == (character in text)
+
+
+def test_pieces_of_text_are_not_members() -> None:
+    """Neither the empty text nor two characters that happen to be neighbours are a character of the vocabulary."""
+    assert "" not in Vocabulary("abc")
+    assert "ab" not in Vocabulary("abc")
+
+
+KNOWN = "abcxyz é\n"
+
+
+@given(
+    st.text(KNOWN, max_size=60),
+    st.characters(exclude_characters=KNOWN, exclude_categories=["Cs"]),
+    st.sampled_from(["", "é\n", "abc " * 10]),
+)
+def test_the_first_unknown_character_is_named_with_its_place(before: str, unknown: str, after: str) -> None:
+    """In a text of more than 40 characters: the line and the column, both from 1; in a short one: the character."""
+    text = before + unknown + after + "\ufffd"
+    with pytest.raises(UnknownCharacterError) as refusal:
+        Vocabulary(KNOWN).encode(text)
+    message = str(refusal.value)
+    assert f"U+{ord(unknown):04X}" in message and repr(unknown) in message
+    assert "\n" not in message and "9 characters" in message
+    lines = before.split("\n")
+    place = f"line {len(lines)}, column {len(lines[-1]) + 1}: "
+    assert message.startswith(place) == (len(text) > 40)
+
+
+@pytest.mark.parametrize(
+    ("before", "place"), [("", "line 1, column 1: "), ("\n", "line 2, column 1: "), ("a\n\nab", "line 3, column 3: ")]
+)
+def test_lines_and_columns_are_counted_from_one(before: str, place: str) -> None:
+    """As editors count them."""
+    with pytest.raises(UnknownCharacterError, match=f"^{place}"):
+        Vocabulary("ab\n").encode(before + "?" + "a" * 40)
+
+
+@pytest.mark.parametrize("unknown", ["`", "b", "d", "\x00", "é", "日", "\U0010ffff", "\ud800"])
+def test_unknown_characters_are_known_as_such(unknown: str) -> None:
+    """Between the known ones, right beside them, far beyond, and halves of a pair: none passes for another."""
+    with pytest.raises(UnknownCharacterError, match=f"U\\+{ord(unknown):04X}"):
+        Vocabulary("ac").encode("ca" + unknown)
+
+
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [("a", "'a' (U+0061)"), ("\n", "'\\n' (U+000A)"), ("\u200b", "'\\u200b' (U+200B)"), ("😀", "'😀' (U+1F600)")],
+)
+def test_names_of_characters_can_be_seen(character: str, name: str) -> None:
+    """Quoted, escaped where the eye sees nothing, and with the code point."""
+    assert name_of(character) == name
+
+
+@given(st.text())
+def test_code_points_are_those_of_ord(text: str) -> None:
+    """One number per character, also beyond 16 bits."""
+    assert code_points(text).tolist() == [ord(character) for character in text]
+
+
+def test_a_vocabulary_is_frozen() -> None:
+    """A vocabulary is a value: ids that were given out stay right."""
+    vocabulary = Vocabulary("ab")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        vocabulary.characters = "ba"  # type: ignore[misc]
+    assert vocabulary == Vocabulary("ab") != Vocabulary("ba")
