@@ -1,0 +1,265 @@
+"""Tiny runs, plain oracles and ways to call the command line, shared by the tests of everything that touches a run."""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import functools
+import io
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
+
+from charlm.cli import main
+from charlm.nn.arrays import NamedArrays
+from charlm.nn.model import CharLM, ModelSpec
+from charlm.store import atomic
+from charlm.store.checkpoint import Checkpoint, load_checkpoint
+from charlm.store.corpus import Corpus, read_corpus
+from charlm.store.run import Run
+from charlm.training import TrainSpec, new_run, train
+
+threadpool_limits(1, user_api="blas")  # networks this small only lose by a second thread, and much on a busy machine
+
+LANTERNS = Path(__file__).resolve().parent.parent / "corpora" / "lanterns.txt"
+TINY = TrainSpec(batch=4, window=10, steps=24, evaluations=4, reports=8)
+TINY_OPTIONS = ("--hidden", "8", "--batch", "4", "--window", "10", "--steps", "24")
+CONFIG = {"model": {}, "training": {}, "corpus": {"name": "x", "sources": [], "sha256": "", "characters": 9}}
+WALL_CLOCK = {"seconds", "chars_per_second", "report_seconds"}
+
+few_examples = settings(
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@functools.cache
+def lanterns() -> Corpus:
+    """The corpus that comes with charlm."""
+    return read_corpus(LANTERNS)
+
+
+def short_corpus(folder: Path, characters: int = 330) -> Corpus:
+    """The beginning of it: 7 windows of 4 streams and 10 steps an epoch at 330 characters."""
+    path = folder / "short.txt"
+    path.write_bytes(LANTERNS.read_bytes()[:characters])
+    return read_corpus(path)
+
+
+def tiny_run(path: Path, corpus: Corpus, spec: TrainSpec = TINY, layers: int = 1) -> Run:
+    """A new run of 8 hidden units."""
+    return new_run(corpus, path, spec, hidden=8, layers=layers)
+
+
+def run_to_end(run: Run, corpus: Corpus) -> Run:
+    """Train until the budget is used."""
+    for _ in train(run, corpus):
+        pass
+    return run
+
+
+@functools.cache
+def trained_run() -> Path:
+    """A run that was trained once for all tests; only read it."""
+    folder = Path(tempfile.mkdtemp(prefix="charlm-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    run = tiny_run(folder / "lanterns", lanterns(), TrainSpec(batch=4, window=10, steps=60))
+    return run_to_end(run, lanterns()).path
+
+
+def copy_of_trained_run(path: Path) -> Path:
+    """The same run, to be changed."""
+    shutil.copytree(trained_run(), path)
+    return path
+
+
+def random_model(
+    seed: int, vocabulary: int = 7, hidden: int = 5, layers: int = 1, dtype: Any = np.float64, scale: float = 1.0
+) -> tuple[CharLM, NamedArrays]:
+    """A network whose parameters are all normal numbers times `scale`."""
+    model = CharLM(ModelSpec(vocabulary, hidden, layers), dtype)
+    params = NamedArrays(model.spec.shapes, dtype)
+    params.flat[:] = scale * np.random.default_rng(seed).standard_normal(params.flat.size)
+    return model, params
+
+
+def plain_log_probabilities(spec: ModelSpec, params: Mapping[str, np.ndarray], ids: Sequence[int]) -> Iterator[Any]:
+    """After every id the log probabilities (V,) of the next: the documented equations, step by step, in float64.
+
+    z = sigmoid(x W_z + h U_z + b_z); r likewise; c = tanh(x W_c + (r * h) U_c + b_c); h' = (1 - z) * h + z * c.
+    """
+    H = spec.hidden
+    p = {name: np.asarray(array, np.float64) for name, array in params.items()}
+    states = [np.zeros(H) for _ in range(spec.layers)]
+    for one in ids:
+        x = np.eye(spec.vocabulary)[int(one)]
+        for layer, h in enumerate(states):
+            W, U, b = (p[f"layer{layer}.{name}"] for name in ("W", "U", "b"))
+            z = 1 / (1 + np.exp(-(x @ W[:, :H] + h @ U[:, :H] + b[:H])))
+            r = 1 / (1 + np.exp(-(x @ W[:, H : 2 * H] + h @ U[:, H : 2 * H] + b[H : 2 * H])))
+            c = np.tanh(x @ W[:, 2 * H :] + (r * h) @ U[:, 2 * H :] + b[2 * H :])
+            states[layer] = x = (1 - z) * h + z * c
+        logits = x @ p["readout.W"] + p["readout.b"]
+        logits = logits - logits.max()
+        yield logits - math.log(np.exp(logits).sum())
+
+
+def plain_nats(
+    spec: ModelSpec, params: Mapping[str, np.ndarray], ids: Sequence[int], start: int
+) -> np.ndarray[Any, Any]:
+    """What every id costs after all before it, the first after `start`: one long pass, (N,)."""
+    inputs = [start, *ids[:-1]]
+    with np.errstate(over="ignore"):  # exp(-a) of a gate that is shut
+        predictions = plain_log_probabilities(spec, params, inputs)
+        return np.array([-log_p[int(target)] for log_p, target in zip(predictions, ids, strict=True)])
+
+
+def without_clock(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without what a wall clock writes into it."""
+    return {name: value for name, value in record.items() if name not in WALL_CLOCK}
+
+
+def bits_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """All of a checkpoint that must repeat to the bit."""
+    return {
+        "model": checkpoint.spec,
+        "vocabulary": checkpoint.vocabulary,
+        "params": {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in checkpoint.params.items()},
+        "memory": {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in checkpoint.memory.items()},
+        "state": [(a.dtype.str, a.shape, a.tobytes()) for a in checkpoint.state],
+        "progress": without_clock(checkpoint.progress),
+    }
+
+
+def bits_of_run(run: Run | Path) -> dict[str, Any]:
+    """All of a run that must repeat to the bit: both checkpoints and the metrics."""
+    run = run if isinstance(run, Run) else Run.open(run)
+    return {
+        "last": bits_of(load_checkpoint(run.last_path)),
+        "best": bits_of(load_checkpoint(run.best_path)),
+        "metrics": [without_clock(record) for record in run.metrics()],
+    }
+
+
+class Faults:
+    """Counts the calls with which a file is written, and makes the nth of them fail, half done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fail_at: int = 0, error: BaseException | None = None) -> None:
+        self.fail_at = fail_at
+        self.error = error or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.calls: list[str] = []
+        monkeypatch.setattr(atomic, "open", self._open, raising=False)
+        for name in ("open", "write", "fsync", "replace", "rename"):
+            monkeypatch.setattr(os, name, self.counted(f"os.{name}", getattr(os, name)))
+
+    @property
+    def happened(self) -> bool:
+        """Whether the call that fails was reached."""
+        return 0 < self.fail_at <= len(self.calls)
+
+    @property
+    def failed_call(self) -> str:
+        """Its name."""
+        return self.calls[self.fail_at - 1]
+
+    def counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """`call`, counted."""
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            self.calls.append(name)
+            if len(self.calls) == self.fail_at:
+                raise self.error
+            return call(*args, **kwargs)
+
+        return counting
+
+    def _open(self, path: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        self.calls.append("open")
+        if len(self.calls) == self.fail_at:
+            raise self.error
+        file = open(path, mode, *args, **kwargs)  # noqa: SIM115 - closed by whoever asked for it
+        return _FaultyFile(file, self) if set(mode) & set("wax+") else file
+
+
+class _FaultyFile:
+    def __init__(self, file: Any, faults: Faults) -> None:
+        self._file, self._faults = file, faults
+        self.flush = faults.counted("flush", file.flush)
+
+    def write(self, data: bytes) -> int:
+        self._faults.calls.append("write")
+        if len(self._faults.calls) == self._faults.fail_at:
+            self._file.write(data[: len(data) // 2])
+            raise self._faults.error
+        return int(self._file.write(data))
+
+    def __enter__(self) -> _FaultyFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class Outcome(NamedTuple):
+    """What a command left: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as one JSON value, strictly."""
+        return json.loads(self.out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+    def is_clear_error(self, *codes: int) -> bool:
+        """Whether it failed with one of `codes`, nothing on stdout, and one line (after the usage) on stderr."""
+        lines = [line for line in self.err.splitlines() if line and not line.startswith(("Usage:", "Try 'charlm"))]
+        return self.code in (codes or (1, 2)) and not self.out and len(lines) == 1 and "Traceback" not in self.err
+
+
+def charlm(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
+    """Call the command line in this process."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert isinstance(stop.value.code, int)
+    return Outcome(stop.value.code, out, err)
+
+
+def charlm_command(*arguments: object) -> list[str]:
+    """The same as a process of its own."""
+    return [sys.executable, "-m", "charlm", *map(str, arguments)]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's, with one thread for the matrix arithmetic."""
+    return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
+
+
+def charlm_process(*arguments: object, cwd: Path, text: bytes = b"", **changes: str) -> Outcome:
+    """Run the command line as a process; its output is taken for UTF-8."""
+    done = subprocess.run(
+        charlm_command(*arguments), cwd=cwd, input=text, env=environment(**changes), capture_output=True, timeout=60
+    )
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def give_stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Let this process read `data` from standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="ascii"))

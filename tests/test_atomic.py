@@ -1,0 +1,170 @@
+"""A file that is replaced is the old one or the new one, whole, whatever fails in between."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from runs import Faults
+
+from charlm.errors import StorageError
+from charlm.nn.arrays import NamedArrays
+from charlm.nn.model import ModelSpec
+from charlm.store.atomic import append, write_atomic
+from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlm.store.run import Run
+from charlm.text.vocabulary import Vocabulary
+
+OLD, NEW = b"old " * 1000, b"new, and longer " * 1000
+MANY = 60  # more calls than one save makes
+
+
+def checkpoint(value: float) -> Checkpoint:
+    params = NamedArrays(ModelSpec(3, 2).shapes)
+    params.flat[:] = value
+    return Checkpoint(ModelSpec(3, 2), Vocabulary("abc"), params)
+
+
+def save_bytes(path: Path, new: bool) -> None:
+    write_atomic(path, NEW if new else OLD)
+
+
+def save_a_checkpoint(path: Path, new: bool) -> None:
+    save_checkpoint(path, checkpoint(float(new)))
+
+
+def save_a_config(path: Path, new: bool) -> None:
+    Run(path.parent, {"new": new}).save_config()
+
+
+@pytest.mark.parametrize(
+    ("name", "save"), [("x.bin", save_bytes), ("x.safetensors", save_a_checkpoint), ("config.json", save_a_config)]
+)
+@pytest.mark.parametrize("had_old", [True, False])
+def test_any_call_that_fails_leaves_the_old_file_and_no_other(
+    name: str, save: Callable[[Path, bool], None], had_old: bool, tmp_path: Path
+) -> None:
+    """Law: after a failed save the file is the old one; where only the flush of the folder failed, old or new."""
+    path, whole = tmp_path / name, tmp_path / "whole"
+    whole.mkdir()
+    save(whole / name, True)
+    new = (whole / name).read_bytes()
+    (whole / name).unlink()
+    whole.rmdir()
+
+    reached = set()
+    for nth in range(1, MANY):
+        path.unlink(missing_ok=True)
+        if had_old:
+            save(path, False)
+        before = path.read_bytes() if had_old else None
+        with pytest.MonkeyPatch.context() as patch:
+            faults = Faults(patch, nth)
+            try:
+                save(path, True)
+                error = None
+            except StorageError as raised:
+                error = raised
+        after = path.read_bytes() if path.exists() else None
+        assert [file.name for file in tmp_path.iterdir()] == [name] * (after is not None)
+        if not faults.happened:
+            assert error is None and after == new
+            break
+        reached.add(faults.failed_call)
+        assert error is not None and str(path) in str(error) and "\n" not in str(error)
+        assert after == before or (after == new and "os.replace" in faults.calls[: nth - 1])
+    else:
+        pytest.fail("it never ends")
+    assert reached >= {"open", "write", "flush", "os.fsync", "os.replace", "os.open"}
+
+
+def test_the_disk_has_the_data_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: file flushed, then renamed, then the folder flushed; at the rename the new file is complete."""
+    sizes = []
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (sizes.append(Path(a).stat().st_size), rename(a, b)))
+    calls = Faults(monkeypatch).calls
+    write_atomic(tmp_path / "x", NEW)
+    assert sizes == [len(NEW)]
+    renamed = calls.index("os.replace")
+    assert "os.fsync" in calls[calls.index("flush") : renamed]
+    assert "os.fsync" in calls[renamed:]
+
+
+@pytest.mark.parametrize("nth", [2, 3, 4])
+def test_an_interrupt_in_between_leaves_no_temporary_file(
+    nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: Ctrl-C is no reason for litter."""
+    write_atomic(tmp_path / "x", OLD)
+    Faults(monkeypatch, nth, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "x", NEW)
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == OLD
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_append_never_harms_what_was_there(nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: after a failed append the old content is still the beginning of the file."""
+    path = tmp_path / "x"
+    append(path, b"one\n")
+    Faults(monkeypatch, nth)
+    with pytest.raises(StorageError, match="No space left"):
+        append(path, b"two\n")
+    assert path.read_bytes().startswith(b"one\n")
+    assert len(path.read_bytes()) <= len(b"one\ntwo\n")
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """Law: where the system refuses more bytes, the old checkpoint stays good and nothing else is left."""
+    pytest.importorskip("resource")
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(path, checkpoint(1.0))
+    program = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_atomic import checkpoint
+from charlm.errors import StorageError
+from charlm.store.checkpoint import save_checkpoint
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+try:
+    save_checkpoint(Path({str(path)!r}), checkpoint(2.0))
+except StorageError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1 and str(path) in done.stdout
+    assert load_checkpoint(path).params["readout.b"].tolist() == [1.0] * 3
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_folder_that_is_gone_or_a_file(tmp_path: Path) -> None:
+    """Law: a StorageError of one line."""
+    (tmp_path / "file").write_bytes(b"")
+    for folder in ("gone", "file"):
+        for save in (write_atomic, append):
+            with pytest.raises(StorageError) as raised:
+                save(tmp_path / folder / "x", NEW)
+            assert "\n" not in str(raised.value)
+
+
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    """Law: refused in one line, the old file intact."""
+    write_atomic(tmp_path / "x", OLD)
+    tmp_path.chmod(0o500)
+    try:
+        if os.access(tmp_path, os.W_OK):
+            pytest.skip("this user may write everywhere")
+        with pytest.raises(StorageError) as raised:
+            write_atomic(tmp_path / "x", NEW)
+    finally:
+        tmp_path.chmod(0o700)
+    assert "\n" not in str(raised.value)
+    assert (tmp_path / "x").read_bytes() == OLD

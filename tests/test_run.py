@@ -1,0 +1,208 @@
+"""A run directory is never overwritten, and what is damaged in it is told in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from runs import CONFIG, copy_of_trained_run, lanterns
+
+from charlm import summary
+from charlm.errors import CharlmError, RunError, StorageError
+from charlm.nn.model import ModelSpec
+from charlm.store.run import Run, checkpoint_path, free_run_path, is_run, newest_run
+from charlm.training import TrainSpec, train
+
+
+def refusal(path: str | Path) -> str:
+    with pytest.raises(RunError) as raised:
+        Run.open(path)
+    assert len(str(raised.value).splitlines()) == 1
+    return str(raised.value)
+
+
+def test_config_comes_back(tmp_path: Path) -> None:
+    """Law: what a run began with is read back equal, characters of any script included."""
+    config = CONFIG | {"corpus": CONFIG["corpus"] | {"name": "φανάρια", "sources": ["/a b/ж.txt"], "x": [1, 2.5, None]}}
+    assert Run.create(tmp_path / "a" / "b" / "run", config).config == config
+    assert Run.open(tmp_path / "a" / "b" / "run").config == config
+    assert is_run(tmp_path / "a" / "b" / "run") and not is_run(tmp_path / "a")
+
+
+def test_a_taken_directory_is_never_overwritten(tmp_path: Path) -> None:
+    """Law: a directory with anything in it, a file, or a link to either stays as it is."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").write_text("x")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "full")
+    for name in ("full", "file", "link"):
+        with pytest.raises(RunError, match="--out"):
+            Run.create(tmp_path / name, CONFIG)
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["precious"]
+    assert (tmp_path / "file").read_text() == "x"
+    (tmp_path / "empty").mkdir()
+    assert Run.create(tmp_path / "empty", CONFIG).config == CONFIG
+    with pytest.raises(StorageError):
+        Run.create(tmp_path / "file" / "below", CONFIG)
+
+
+def test_numbering(tmp_path: Path) -> None:
+    """Law: NAME, NAME-2, NAME-3 ...: the first that is free."""
+    names = []
+    for _ in range(3):
+        path = free_run_path("tea", tmp_path)
+        path.mkdir()
+        names.append(path.name)
+    assert names == ["tea", "tea-2", "tea-3"]
+    (tmp_path / "tea-2").rmdir()
+    assert free_run_path("tea", tmp_path).name == "tea-2"
+
+
+@pytest.mark.parametrize("name", ["a/b", "../..", ".", "..", "", "-", " ", "a b\nc", "/etc", "φανάρια", "\udce9"])
+def test_any_name_gives_one_folder_below(name: str, tmp_path: Path) -> None:
+    """Law: whatever a corpus is called, its run is one visible folder directly under the given one."""
+    path = free_run_path(name, tmp_path)
+    assert path.parent == tmp_path and path.name and not path.name.startswith((".", "-"))
+    path.mkdir()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_newest_run(tmp_path: Path) -> None:
+    """Law: the run into which something was written last; folders that are no runs do not count."""
+    with pytest.raises(RunError, match="charlm train"):
+        newest_run(tmp_path)
+    now = time.time()
+    for age, name in ((30, "old"), (20, "new"), (10, "none")):
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / ("notes.txt" if name == "none" else "config.json")
+        file.write_text("{}")
+        os.utime(file, (now - age, now - age))
+    assert newest_run(tmp_path).name == "new"
+    (tmp_path / "old" / "last.safetensors").write_bytes(b"")
+    assert newest_run(tmp_path).name == "old"
+
+
+def test_checkpoint_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: a file is itself; a run is its best checkpoint, or its last, or an error that says how to go on."""
+    run = Run.create(tmp_path / "checkpoints" / "run", CONFIG)
+    with pytest.raises(RunError, match="--resume"):
+        checkpoint_path(run.path)
+    run.last_path.write_bytes(b"x")
+    assert checkpoint_path(run.path) == run.last_path
+    run.best_path.write_bytes(b"x")
+    assert checkpoint_path(str(run.path)) == run.best_path
+    assert checkpoint_path(run.last_path) == run.last_path
+    monkeypatch.chdir(tmp_path)
+    assert checkpoint_path().resolve() == run.best_path
+    for wrong in (tmp_path, tmp_path / "missing", tmp_path / "missing.safetensors"):
+        with pytest.raises(RunError):
+            checkpoint_path(wrong)
+
+
+@pytest.mark.parametrize("cut", ["", "{", '{"step": 3', '{"step": 3, "nats": 1.0}', "\0\0\0"])
+def test_a_cut_last_line_is_left_out(cut: str, tmp_path: Path) -> None:
+    """Law: a line without its end was being written when the machine died: it is not read, and not built upon."""
+    run = Run.create(tmp_path / "run", CONFIG)
+    assert run.metrics() == []
+    run.log([{"step": 1, "nats": 0.1 + 0.2}, {"step": 2, "nats": 1e-300}])
+    whole = run.metrics()
+    assert whole == [{"step": 1, "nats": 0.1 + 0.2}, {"step": 2, "nats": 1e-300}]
+    with run.metrics_path.open("a") as file:
+        file.write(cut)
+    assert run.metrics() == whole
+    run.forget_metrics_after(2)
+    run.log([{"step": 3, "nats": 1.0}])
+    assert [record["step"] for record in run.metrics()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "line", [b"{", b"[]", b"3", b'{"nats": 1}', b'{"step": "x"}', b"\xff\xfe", b"", b"[" * 100_000]
+)
+def test_a_damaged_line_in_between_is_refused(line: bytes, tmp_path: Path) -> None:
+    """Law: told with its number, in one line."""
+    run = Run.create(tmp_path / "run", CONFIG)
+    run.metrics_path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    with pytest.raises(RunError, match="line 2") as raised:
+        run.metrics()
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_forget_metrics_after(tmp_path: Path) -> None:
+    """Law: exactly the records up to that step stay, byte for byte."""
+    run = Run.create(tmp_path / "run", CONFIG)
+    run.log([{"step": step, "nats": step / 3, "split": "train"} for step in (2, 4, 4, 6)])
+    lines = run.metrics_path.read_bytes().splitlines(keepends=True)
+    run.forget_metrics_after(5)
+    assert run.metrics_path.read_bytes() == b"".join(lines[:3])
+    run.forget_metrics_after(0)
+    assert run.metrics_path.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "config",
+    [b"", b"{", b"[]", b"null", b"{}", b"\xff", b'{"model": 1, "training": 2}', b'{"model": {}}', b"[" * 100_000],
+)
+def test_a_damaged_configuration(config: bytes, tmp_path: Path) -> None:
+    """Law: refused in one line that names the file or the directory."""
+    assert "no run directory" in refusal(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    assert "config.json" in refusal(tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_bytes(config)
+    assert str(tmp_path / "run") in refusal(tmp_path / "run")
+
+
+def test_a_file_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    refusal(tmp_path / "file")
+
+
+PARTS = ["model", "training", "corpus"]
+ENTRIES = [
+    *(("model", entry.name) for entry in fields(ModelSpec)),
+    *(("training", entry.name) for entry in fields(TrainSpec)),
+    *(("corpus", name) for name in ("name", "sources", "sha256", "characters")),
+]
+WRONG = ["missing", None, "x", -1, [], {}, 2.5]
+
+
+def use_all(path: Path) -> None:
+    run = Run.open(path)
+    for _ in train(run, lanterns()):
+        break
+    summary(run)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_configuration_without_a_part(part: str, tmp_path: Path) -> None:
+    """Law: opening, training and summing up a run whose configuration lost a part raise a CharlmError of one line."""
+    path = copy_of_trained_run(tmp_path / "run")
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    del config[part]
+    (path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CharlmError) as raised:
+        use_all(path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("part", "key"), ENTRIES)
+def test_an_altered_configuration(part: str, key: str, tmp_path: Path) -> None:
+    """Law: whatever an entry is changed into, either all works or a CharlmError of one line comes."""
+    path = copy_of_trained_run(tmp_path / "run")
+    whole = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    whole["training"]["steps"] += 1
+    for value in WRONG:
+        config = json.loads(json.dumps(whole))
+        config[part][key] = value
+        if value == "missing":
+            del config[part][key]
+        (path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        try:
+            use_all(path)
+        except CharlmError as error:
+            assert len(str(error).splitlines()) == 1
+        except Exception as error:
+            pytest.fail(f"{part}.{key} = {value!r} gives {type(error).__name__}: {error}")

@@ -1,0 +1,224 @@
+"""Sampling: from the model's own distribution, as cut by the options, and the same for the same seed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runs import plain_log_probabilities, random_model, trained_run
+
+from charlm.errors import SpecError, UnknownCharacterError
+from charlm.sampling import SampleSpec, _until, choose, sample
+from charlm.store.checkpoint import load_checkpoint
+from charlm.text.vocabulary import Vocabulary
+from charlm.trained import load
+
+LOGITS = np.array([2.0, -1.0, 0.5, 0.5, -30.0, 1.2], np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    p = np.exp(logits.astype(np.float64) - logits.max())
+    return p / p.sum()
+
+
+def drawn(spec: SampleSpec, count: int = 4000, logits: np.ndarray = LOGITS) -> Counter[int]:
+    rng = np.random.default_rng(7)
+    return Counter(choose(logits, spec, rng) for _ in range(count))
+
+
+def text_of(seed: str = "T", rng_seed: int = 0, **choices: object) -> str:
+    return "".join(load(trained_run()).sample(seed, rng_seed=rng_seed, **choices))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_frequencies_follow_the_softmax(temperature: float) -> None:
+    """Law: chi-square over the characters that can be expected at all stays below its 99.9 % point (5 degrees)."""
+    count = 4000
+    expected = softmax(LOGITS / np.float32(temperature)) * count
+    seen = drawn(SampleSpec(temperature=temperature), count)
+    common = expected > 5
+    chi_square = sum((seen[i] - expected[i]) ** 2 / expected[i] for i in np.flatnonzero(common))
+    assert chi_square < 20.5
+    assert sum(seen[i] for i in np.flatnonzero(~common)) < 5
+
+
+def test_temperature_0_takes_the_likeliest() -> None:
+    """Law: argmax, without a random number."""
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    assert choose(LOGITS, SampleSpec(temperature=0), rng) == 0
+    assert choose(LOGITS[::-1], SampleSpec(temperature=0), rng) == 5
+    assert rng.bit_generator.state == before
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-10, 1e-300, 5e-324])
+def test_temperatures_near_0(temperature: float) -> None:
+    """Law: the colder, the surer; it never breaks or warns."""
+    assert drawn(SampleSpec(temperature=temperature), 50) == {0: 50}
+
+
+@pytest.mark.parametrize(
+    ("choices", "support"),
+    [
+        ({"top_k": 1}, {0}),
+        ({"top_k": 2}, {0, 5}),
+        ({"top_k": 4}, {0, 2, 3, 5}),
+        ({"top_k": 10**12}, {0, 1, 2, 3, 5}),
+        ({"top_p": 1e-9}, {0}),
+        ({"top_p": 0.5}, {0}),
+        ({"top_p": 0.6}, {0, 5}),
+        ({"top_p": 0.97}, {0, 2, 3, 5}),
+        ({"top_p": 1.0}, {0, 1, 2, 3, 5}),
+        ({"top_k": 2, "top_p": 1.0}, {0, 5}),
+        ({"top_k": 5, "top_p": 0.6}, {0, 5}),
+    ],
+)
+def test_support(choices: dict[str, float], support: set[int]) -> None:
+    """Law: p is about .51, .23, .11, .11, .03: exactly the k likeliest, or the fewest that reach p, can come."""
+    assert set(drawn(SampleSpec(temperature=1.0, **choices))) == support  # type: ignore[arg-type]
+
+
+def test_what_is_kept_keeps_its_odds() -> None:
+    """Law: among the kept ones the ratios are those of the softmax."""
+    seen = drawn(SampleSpec(temperature=1.0, top_k=2))
+    p = softmax(LOGITS)
+    assert seen[0] / seen[5] == pytest.approx(p[0] / p[5], rel=0.1)
+
+
+@given(
+    logits=st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=9),
+    temperature=st.just(0.0) | st.floats(1e-6, 100),
+    top_k=st.none() | st.integers(1, 12),
+    top_p=st.none() | st.floats(1e-12, 1),
+    seed=st.integers(0, 99),
+)
+def test_any_logits_give_an_id(
+    logits: list[float], temperature: float, top_k: int | None, top_p: float | None, seed: int
+) -> None:
+    """Law: always an id, never one that has no chance, and with top_k 1 the likeliest."""
+    array = np.array(logits, np.float32)
+    chosen = choose(array, SampleSpec(1, temperature, top_k, top_p), np.random.default_rng(seed))
+    assert 0 <= chosen < len(logits)
+    if top_k == 1 or temperature == 0:
+        assert array[chosen] == array.max()
+    if top_k is not None:
+        assert (array > array[chosen]).sum() < top_k
+
+
+class Highest(np.random.Generator):
+    """Draws the largest number below 1, always."""
+
+    def random(self, *_: object, **__: object) -> float:  # type: ignore[override]
+        return float(np.nextafter(1.0, 0.0))
+
+
+def test_the_last_id_is_the_end() -> None:
+    """Law: the largest random number gives the last character that has a chance, never one beyond."""
+    rng = Highest(np.random.PCG64(0))
+    assert choose(LOGITS, SampleSpec(temperature=1.0), rng) == 5
+    assert choose(LOGITS[::-1], SampleSpec(temperature=1.0, top_k=2), rng) == 5
+    for size in range(1, 200):
+        assert choose(np.zeros(size, np.float32), SampleSpec(temperature=1.0), rng) == size - 1
+        assert choose(np.append(np.zeros(size), -1e9), SampleSpec(temperature=1.0, top_p=1.0), rng) == size - 1
+
+
+@given(
+    text=st.text("ab", max_size=60), stop=st.text("ab", min_size=1, max_size=7) | st.sampled_from(["abab", "aabaaab"])
+)
+def test_the_stop_filter(text: str, stop: str) -> None:
+    """Law: everything before the first `stop`, and all of it where there is none."""
+    at = text.find(stop)
+    assert "".join(_until(stop, iter(text))) == (text if at < 0 else text[:at])
+    assert "".join(_until(None, iter(text))) == text
+
+
+@given(text=st.text("ab", max_size=40), stop=st.text("ab", min_size=1, max_size=5))
+def test_the_stop_filter_does_not_wait(text: str, stop: str) -> None:
+    """Law: a character is passed on as soon as it can no longer be part of a `stop`, and none is asked for after it."""
+    given_so_far = ""
+
+    def source() -> Iterator[str]:
+        nonlocal given_so_far
+        for character in text:
+            assert stop not in given_so_far
+            given_so_far += character
+            yield character
+
+    passed = ""
+    for character in _until(stop, source()):
+        passed += character
+        held = given_so_far[len(passed) :]
+        if given_so_far != text:
+            assert len(held) < len(stop)
+
+
+def test_the_stop_in_a_sample() -> None:
+    """Law: the sample is the beginning of the one without it, up to its first appearance."""
+    whole = text_of(length=300)
+    for stop in ("e", "th", " a", whole[100:105], "\n", "no such words"):
+        stopped = text_of(length=300, stop=stop)
+        assert stopped == whole.split(stop)[0]
+
+
+def test_the_same_numbers_give_the_same_sample() -> None:
+    """Law: by rng_seed alone; another number gives another text; length is exact and only cuts."""
+    assert text_of(rng_seed=5, length=80) == text_of(rng_seed=5, length=80)
+    assert text_of(rng_seed=5, length=80) != text_of(rng_seed=6, length=80)
+    assert text_of(rng_seed=5, length=80).startswith(text_of(rng_seed=5, length=30))
+    for length in (0, 1, 33):
+        assert len(text_of(length=length)) == length
+
+
+@pytest.mark.parametrize("seed", ["", "T", "The lantern"])
+def test_a_cold_sample_is_the_plain_one(seed: str) -> None:
+    """Law: at temperature 0, the likeliest character by the documented equations, read after a newline and the seed."""
+    checkpoint = load_checkpoint(trained_run() / "best.safetensors")
+    characters = checkpoint.vocabulary.characters
+    text = "\n" + seed
+    for _ in range(25):
+        ids = [characters.index(c) for c in text]
+        *_, log_p = plain_log_probabilities(checkpoint.spec, checkpoint.params, ids)
+        text += characters[int(np.argmax(log_p))]
+    assert text_of(seed, temperature=0, length=25) == text[1 + len(seed) :]
+
+
+def test_samples_follow_the_model() -> None:
+    """Law: second characters come as often as the documented equations say, given the seed."""
+    model, params = random_model(3, vocabulary=4)
+    vocabulary, rng = Vocabulary("\nabc"), np.random.default_rng(1)
+    spec = SampleSpec(length=1, temperature=1.0)
+    seen = Counter(next(sample(model, params, vocabulary, "ab", spec, rng)) for _ in range(1500))
+    *_, log_p = plain_log_probabilities(model.spec, params, [0, 1, 2])
+    expected = 1500 * np.exp(log_p)
+    chi_square = sum((seen[c] - e) ** 2 / e for c, e in zip(vocabulary.characters, expected, strict=True))
+    assert chi_square < 16.3  # 99.9 % at 3 degrees
+
+
+def test_unknown_seed_text() -> None:
+    """Law: told at the call, before anything is asked for."""
+    with pytest.raises(UnknownCharacterError, match=r"U\+20AC") as raised:
+        load(trained_run()).sample("T€")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"temperature": value} for value in (-0.1, math.nan, math.inf, 101)),
+        *({"top_p": value} for value in (0, -1, 1.1, math.nan)),
+        {"length": -1},
+        {"top_k": 0},
+        {"top_k": -1},
+        {"stop": ""},
+    ],
+)
+def test_choices_that_make_no_sense(wrong: dict[str, float]) -> None:
+    """Law: refused by name, in one line."""
+    with pytest.raises(SpecError, match=next(iter(wrong)).replace("_", "-")) as raised:
+        SampleSpec(**wrong)  # type: ignore[arg-type]
+    assert len(str(raised.value).splitlines()) == 1

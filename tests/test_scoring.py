@@ -1,0 +1,164 @@
+"""A score is that of one long pass over the text, whatever the way in which it is read."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import LANTERNS, few_examples, plain_nats, random_model, trained_run
+
+from charlm import scoring
+from charlm.errors import UnknownCharacterError
+from charlm.scoring import Score, score, score_ids, surprisal
+from charlm.store.checkpoint import load_checkpoint
+from charlm.text.vocabulary import Vocabulary
+from charlm.trained import load
+
+
+def random_ids(seed: int, count: int, vocabulary: int = 7) -> np.ndarray:
+    return np.random.default_rng(seed).integers(vocabulary, size=count)
+
+
+def total(blocks: list[np.ndarray]) -> float:
+    return float(sum(block.sum() for block in blocks))
+
+
+@settings(few_examples, max_examples=12)
+@given(
+    seed=st.integers(0, 999), count=st.integers(1, 3500), layers=st.integers(1, 2), scale=st.sampled_from([0.3, 1, 3])
+)
+def test_lanes_are_one_long_pass(seed: int, count: int, layers: int, scale: float) -> None:
+    """Law: nats of every text under any parameters are those of the documented equations, read once in order."""
+    model, params = random_model(seed, layers=layers, scale=scale)
+    ids = random_ids(seed, count)
+    expected = plain_nats(model.spec, params, ids.tolist(), start=3)
+    (nats,) = surprisal(model, params, [ids], start=3)
+    assert nats.shape == (count,)
+    assert nats.mean() == pytest.approx(expected.mean(), abs=1e-6)
+    np.testing.assert_allclose(nats, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [-3.0, -6.0, -9.0, -12.0, -16.0, -20.0, -30.0])
+@pytest.mark.parametrize("loudness", [1.0, 100.0])
+def test_a_network_that_hardly_forgets(bias: float, loudness: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the same where a gate is nearly shut and the state of long ago still counts."""
+    model, params = random_model(0)
+    params["layer0.W"][:, :5] = params["layer0.U"][:, :5] = 0
+    params["layer0.b"][:5] = bias
+    params["readout.W"] *= loudness  # a small difference of two states is a large one of two predictions
+    monkeypatch.setattr(scoring, "LANE_MINIMUM", 100)
+    ids = random_ids(1, 6400)
+    expected = plain_nats(model.spec, params, ids.tolist(), start=0)
+    (nats,) = surprisal(model, params, [ids], start=0)
+    assert nats.mean() == pytest.approx(expected.mean(), abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("block", [1, 7, 100, 1024, 2000, 2**18])
+def test_the_size_of_blocks_does_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the state is carried over the edge of a block, and so is the character before it."""
+    model, params = random_model(4, layers=2)
+    ids = random_ids(4, 2100)
+    expected = plain_nats(model.spec, params, ids.tolist(), start=0).sum()
+    monkeypatch.setattr(scoring, "BLOCK", block)
+    assert score_ids(model, params, ids, 0).nats == pytest.approx(expected, rel=1e-7)
+    characters = "\nabcdef"
+    text = "".join(characters[i] for i in ids)
+    result = score(model, params, Vocabulary(characters), text)
+    assert result.characters == 2100
+    assert result.nats == pytest.approx(expected, rel=1e-7)
+
+
+@given(cuts=st.lists(st.integers(0, 1500), max_size=6))
+def test_pieces_score_like_the_whole(cuts: list[int]) -> None:
+    """Law: a text given in pieces, empty ones too, is the joined text."""
+    model, params = random_model(5)
+    characters = "\nabcdef"
+    text = "".join(characters[i] for i in random_ids(5, 1500))
+    edges = [0, *sorted(cuts), 1500]
+    pieces = [text[a:b] for a, b in pairwise(edges)]
+    whole, parts = (score(model, params, Vocabulary(characters), given) for given in (text, iter(pieces)))
+    assert parts.characters == whole.characters == 1500
+    assert parts.nats == pytest.approx(whole.nats, rel=1e-9)
+
+
+def test_scoring_changes_nothing() -> None:
+    """Law: the same question twice has the same answer, and the parameters stay."""
+    model, params = random_model(6)
+    before = params.flat.copy()
+    ids = random_ids(6, 1200)
+    assert score_ids(model, params, ids, 0) == score_ids(model, params, ids, 0)
+    np.testing.assert_array_equal(params.flat, before)
+
+
+def test_a_trained_model() -> None:
+    """Law: the score of a text that a real model reads is the plain one, from a newline on, in float32 too."""
+    model = load(trained_run())
+    text = LANTERNS.read_text(encoding="utf-8")[:3000]
+    checkpoint = load_checkpoint(trained_run() / "best.safetensors")
+    ids = [checkpoint.vocabulary.characters.index(character) for character in text]
+    expected = plain_nats(checkpoint.spec, checkpoint.params, ids, checkpoint.vocabulary.characters.index("\n"))
+    assert model.score(text).nats_per_char == pytest.approx(expected.mean(), abs=1e-5)
+    assert model.score(text).characters == 3000
+
+
+def test_a_uniform_model() -> None:
+    """Law: who knows nothing hesitates between all V characters."""
+    model, params = random_model(0, vocabulary=8, scale=0.0)
+    result = score(model, params, Vocabulary("\nabcdefg"), "abba" * 500)
+    assert result.bits_per_char == pytest.approx(3)
+    assert result.perplexity == pytest.approx(8)
+
+
+@given(
+    a=st.tuples(st.integers(1, 10**6), st.floats(0, 1e5)),
+    b=st.tuples(st.integers(1, 10**6), st.floats(0, 1e5)),
+)
+def test_arithmetic(a: tuple[int, float], b: tuple[int, float]) -> None:
+    """Law: scores add, bits are nats / ln 2, and the rest are rates of these."""
+    together = Score(*a) + Score(*b)
+    assert (together.characters, together.nats) == (a[0] + b[0], a[1] + b[1])
+    assert together.bits == pytest.approx(together.nats / math.log(2))
+    assert together.nats_per_char * together.characters == pytest.approx(together.nats)
+    assert together.bits_per_char * together.characters == pytest.approx(together.bits)
+
+
+def test_perplexity() -> None:
+    """Law: e to the nats per character, at any size of these."""
+    assert Score(10, 10 * math.log(5)).perplexity == pytest.approx(5)
+    assert Score(1, 5000.0).perplexity == math.inf
+
+
+def test_an_empty_text() -> None:
+    """Law: no characters, no nats, and no rate."""
+    model, params = random_model(0)
+    for empty in ("", [], ["", ""]):
+        result = score(model, params, Vocabulary("\nabcdef"), empty)
+        assert (result.characters, result.nats) == (0, 0.0)
+        assert math.isnan(result.nats_per_char) and math.isnan(result.bits_per_char)
+        assert math.isnan(result.perplexity)
+
+
+def test_an_unknown_character() -> None:
+    """Law: told by name and place."""
+    with pytest.raises(UnknownCharacterError, match=r"U\+20AC") as raised:
+        load(trained_run()).score("The lantern\n" * 30 + "costs €")
+    assert "line 31" in str(raised.value) and len(str(raised.value).splitlines()) == 1
+
+
+def test_the_place_of_an_unknown_character_in_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the line is that of the text, not of the block of it that is being read."""
+    monkeypatch.setattr(scoring, "BLOCK", 100)
+    with pytest.raises(UnknownCharacterError, match="line 31, column 7"):
+        load(trained_run()).score("The lantern\n" * 30 + "costs €")
+
+
+def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: scoring leaves the run as it is."""
+    before = sorted((file.name, file.stat().st_mtime_ns) for file in trained_run().iterdir())
+    load(trained_run()).score("The")
+    assert sorted((file.name, file.stat().st_mtime_ns) for file in trained_run().iterdir()) == before

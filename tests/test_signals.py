@@ -1,0 +1,141 @@
+"""Ctrl-C and SIGTERM: the run is saved, the exit code tells the signal, and the printed command goes on."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from runs import TINY, bits_of_run, charlm_command, environment, run_to_end
+
+from charlm.store.checkpoint import load_checkpoint
+from charlm.store.corpus import read_corpus
+from charlm.training import new_run
+
+TEXT = "Down by the harbour the lanterns come on,\none after the other.\n" * 40
+STEPS = 600
+OPTIONS = ("--hidden", 8, "--batch", 4, "--window", 10)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "text.txt").write_text(TEXT)
+    return tmp_path
+
+
+def start(here: Path, *options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        charlm_command("train", "text.txt", *OPTIONS, *options),
+        cwd=here,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never came so far"
+        time.sleep(0.005)
+
+
+def holds_something(path: Path) -> Callable[[], bool]:
+    return lambda: path.exists() and path.stat().st_size > 0
+
+
+def the_command(err: str) -> list[str]:
+    """The command that was printed, as a shell reads it."""
+    (line,) = [line for line in err.splitlines() if "charlm train --resume" in line]
+    program, *arguments = shlex.split(line[line.index("charlm train") :])
+    assert program == "charlm"
+    return [sys.executable, "-m", "charlm", *arguments]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "out"),
+    [(signal.SIGINT, 130, "run"), (signal.SIGTERM, 143, "run"), (signal.SIGINT, 130, "it's 1")],
+)
+def test_stopped_and_gone_on(number: signal.Signals, code: int, out: str, here: Path) -> None:
+    """Law: saved where it stood; the printed command, typed as it is, ends with the bits of a run never stopped."""
+    process = start(here, "--steps", STEPS, "--out", out)
+    wait_until(holds_something(here / out / "metrics.jsonl"))
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in stderr and stdout == ""
+    step = load_checkpoint(here / out / "last.safetensors").progress["step"]
+    assert 0 < step < STEPS
+
+    done = subprocess.run(the_command(stderr), cwd=here, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert not [file.name for file in (here / out).iterdir() if file.name.endswith(".tmp")]
+    corpus = read_corpus(here / "text.txt")
+    straight = new_run(corpus, here / "straight", replace(TINY, steps=STEPS, evaluations=20, reports=200), hidden=8)
+    assert bits_of_run(here / out) == bits_of_run(run_to_end(straight, corpus))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_before_the_first_report(number: signal.Signals, code: int, here: Path) -> None:
+    """Law: the same promise in the first second, when there is no loss to show yet."""
+    process = start(here, "--minutes", 600, "--out", "run")
+    wait_until((here / "run" / "metrics.jsonl").exists)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert "Traceback" not in stderr
+    assert process.returncode == code, stderr
+    assert load_checkpoint(here / "run" / "last.safetensors").progress["step"] >= 1
+    assert the_command(stderr)[3:] == ["train", "--resume", "run"]
+
+
+def test_twice_is_at_once(here: Path) -> None:
+    """Law: a second signal ends it with the code of that signal, and the run can still be gone on with."""
+    process = start(here, "--minutes", 600, "--out", "run", "--quiet")
+    wait_until((here / "run" / "metrics.jsonl").exists)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode in (143, 130) and "Traceback" not in stderr
+    resume = charlm_command("train", "--resume", "run", "--steps", 3, "--quiet")
+    done = subprocess.run(resume, cwd=here, env=environment(), capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+
+
+def test_killed(here: Path) -> None:
+    """Law: after SIGKILL at any moment the run goes on from its last checkpoint, to the same bits."""
+    process = start(here, "--steps", STEPS, "--out", "run", "--quiet")
+    wait_until(holds_something(here / "run" / "last.safetensors"))
+    process.kill()
+    process.communicate(timeout=30)
+    resume = charlm_command("train", "--resume", "run", "--quiet")
+    done = subprocess.run(resume, cwd=here, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    corpus = read_corpus(here / "text.txt")
+    straight = new_run(corpus, here / "straight", replace(TINY, steps=STEPS, evaluations=20, reports=200), hidden=8)
+    assert bits_of_run(here / "run") == bits_of_run(run_to_end(straight, corpus))
+
+
+def test_sample_stopped(here: Path) -> None:
+    """Law: Ctrl-C while sampling is 130 without a traceback."""
+    corpus = read_corpus(here / "text.txt")
+    run = run_to_end(new_run(corpus, here / "run", TINY, hidden=8), corpus)
+    process = subprocess.Popen(
+        charlm_command("sample", run.path, "-n", 10**7, "--rng-seed", 1),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in stderr

@@ -1,0 +1,389 @@
+"""Training: it learns, it repeats to the bit, and stopping anywhere changes nothing."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import (
+    TINY,
+    Faults,
+    bits_of_run,
+    few_examples,
+    lanterns,
+    plain_nats,
+    run_to_end,
+    short_corpus,
+    tiny_run,
+    without_clock,
+)
+
+from charlm import summary, training
+from charlm.errors import CharlmError, CorpusError, DivergenceError, RunError, SpecError, StorageError
+from charlm.nn.arrays import Floats, Ids
+from charlm.nn.loss import cross_entropy
+from charlm.optim.schedules import WarmUpCosine
+from charlm.store.checkpoint import load_checkpoint
+from charlm.store.corpus import Corpus, read_corpus
+from charlm.store.run import Run
+from charlm.trained import load
+from charlm.training import SAVE_SECONDS, TrainSpec, change_budget, new_run, split, train, train_spec
+
+STEPS = TINY.steps or 0
+EPOCH = 7  # windows of TINY in an epoch of short_corpus
+EVALUATIONS = (6, 12, 18, 24)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return short_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def straight(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that never stopped."""
+    return run_to_end(tiny_run(tmp_path_factory.mktemp("straight") / "run", corpus, layers=2), corpus)
+
+
+def stop_at(run: Run, corpus: Corpus, step: int) -> None:
+    """Train until `step` updates are done in all, then close the generator."""
+    updates = train(run, corpus)
+    for progress in updates:
+        if progress.step >= step:
+            break
+    updates.close()
+
+
+def sample_of(run: Run) -> str:
+    return "".join(load(run.last_path).sample("T", length=50, rng_seed=3))
+
+
+def test_the_loss_falls_below_the_unigram_entropy(tmp_path: Path) -> None:
+    """Law: a network that uses what came before beats the best code that does not."""
+    corpus = lanterns()
+    run = new_run(corpus, tmp_path / "run", TrainSpec(batch=16, window=25, steps=150, evaluations=5), hidden=32)
+    run_to_end(run, corpus)
+    _, held_out = split(corpus.ids, 0.1)
+    shares = np.array(list(Counter(held_out.tolist()).values())) / len(held_out)
+    entropy = -float((shares * np.log(shares)).sum())
+    losses = [record["nats"] for record in run.metrics() if record["split"] == "validation"]
+    assert losses[-1] < entropy - 0.2
+    assert losses[-1] < losses[0]
+
+
+def test_the_same_settings_give_the_same_bits(corpus: Corpus, straight: Run, tmp_path: Path) -> None:
+    """Law: with a budget of steps, all of a run but the clock follows from text and settings; the seed matters."""
+    again = run_to_end(tiny_run(tmp_path / "again", corpus, layers=2), corpus)
+    assert bits_of_run(again) == bits_of_run(straight)
+    assert sample_of(again) == sample_of(straight)
+    other = run_to_end(tiny_run(tmp_path / "other", corpus, replace(TINY, rng_seed=1), layers=2), corpus)
+    assert bits_of_run(other)["last"]["params"] != bits_of_run(straight)["last"]["params"]
+
+
+@pytest.mark.parametrize("step", [1, 3, 5, 6, 7, 8, 12, 13, 14, 21, 23, 24])
+def test_stopping_changes_nothing(step: int, corpus: Corpus, straight: Run, tmp_path: Path) -> None:
+    """Law: N updates, a stop, and the rest give the bits of a run that never stopped.
+
+    At an epoch's edge (7, 14, 21), within one, right at an evaluation (6, 12, 18) or after it, and at the end.
+    """
+    run = tiny_run(tmp_path / "run", corpus, layers=2)
+    stop_at(run, corpus, step)
+    assert load_checkpoint(run.last_path).progress["step"] == step
+    run_to_end(Run.open(run.path), corpus)
+    assert bits_of_run(run) == bits_of_run(straight)
+    assert sample_of(run) == sample_of(straight)
+    assert {k: v for k, v in without_clock(summary(run)).items() if k != "run"} == {
+        k: v for k, v in without_clock(summary(straight)).items() if k != "run"
+    }
+
+
+@settings(few_examples, max_examples=8)
+@given(steps=st.lists(st.integers(1, STEPS), min_size=2, max_size=6))
+def test_stopping_often_changes_nothing(
+    steps: list[int], corpus: Corpus, straight: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The same law for many stops, some of them without one update in between."""
+    run = tiny_run(tmp_path_factory.mktemp("often") / "run", corpus, layers=2)
+    for step in sorted(steps):
+        stop_at(Run.open(run.path), corpus, step)
+    run_to_end(Run.open(run.path), corpus)
+    assert bits_of_run(run) == bits_of_run(straight)
+
+
+@pytest.mark.parametrize("step", [1, 5, 6, 7, 11, 13, 18, 23, 24])
+def test_being_killed_changes_nothing(step: int, corpus: Corpus, straight: Run, tmp_path: Path) -> None:
+    """Law: what lies on the disk after any update, nothing saved specially, goes on to the same bits."""
+    run = tiny_run(tmp_path / "run", corpus, layers=2)
+    for progress in train(run, corpus):
+        if progress.step == step:
+            shutil.copytree(run.path, tmp_path / "copy")
+            break
+    copy = Run.open(tmp_path / "copy")
+    last = copy.last()
+    assert (last.progress["step"] if last else 0) == max((e for e in EVALUATIONS if e <= step), default=0)
+    run_to_end(copy, corpus)
+    assert bits_of_run(copy) == bits_of_run(straight)
+
+
+def test_every_failing_write_can_be_gone_on_from(tmp_path: Path) -> None:
+    """Law: whichever write of a training fails, a StorageError comes, and going on gives the same bits."""
+    corpus = short_corpus(tmp_path)
+    spec = TrainSpec(batch=4, window=10, steps=4, evaluations=2, reports=2)
+    expected = bits_of_run(run_to_end(tiny_run(tmp_path / "straight", corpus, spec), corpus))
+    nth = 0
+    while True:
+        nth += 1
+        run = tiny_run(tmp_path / str(nth), corpus, spec)
+        with pytest.MonkeyPatch.context() as patch:
+            faults = Faults(patch, nth)
+            try:
+                run_to_end(run, corpus)
+            except StorageError as error:
+                assert len(str(error).splitlines()) == 1
+            else:
+                assert not faults.happened
+                break
+        assert not [file.name for file in run.path.iterdir() if file.suffix == ".tmp"]
+        run_to_end(Run.open(run.path), corpus)
+        assert bits_of_run(run) == expected
+    assert nth > 50
+
+
+def test_the_validation_part_is_the_end(corpus: Corpus) -> None:
+    """Law: the last tenth, whole, and nothing of it in the other part."""
+    for ids in (corpus.ids, lanterns().ids, np.arange(3), np.arange(19)):
+        first, validation = split(ids, 0.1)
+        np.testing.assert_array_equal(np.concatenate([first, validation]), ids)
+        assert len(validation) == max(1, round(len(ids) / 10))
+
+
+def test_the_validation_part_does_not_teach(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: another ending of the same characters gives the same parameters, and another validation loss."""
+    text = corpus.vocabulary.decode(corpus.ids)
+    (tmp_path / "turned.txt").write_text(text[:-33] + text[:-34:-1], encoding="utf-8")
+    turned = read_corpus(tmp_path / "turned.txt")
+    assert turned.vocabulary == corpus.vocabulary and turned.sha256 != corpus.sha256
+    a, b = (bits_of_run(run_to_end(tiny_run(tmp_path / c.name, c), c)) for c in (corpus, turned))
+    assert a["last"]["params"] == b["last"]["params"]
+    assert a["last"]["progress"]["validation_nats"] != b["last"]["progress"]["validation_nats"]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_reported_loss_is_the_plain_one(layers: int, tmp_path: Path) -> None:
+    """Law: the validation loss is that of the documented equations, computed one step and one character at a time."""
+    corpus = lanterns()
+    run = run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, evaluations=1), layers), corpus)
+    checkpoint = load_checkpoint(run.best_path)
+    _, held_out = split(corpus.ids, 0.1)
+    nats = plain_nats(checkpoint.spec, checkpoint.params, held_out.tolist(), corpus.vocabulary.characters.index("\n"))
+    assert len(nats) == len(held_out)
+    assert checkpoint.progress["best_nats"] == pytest.approx(nats.mean(), abs=1e-4)
+    assert summary(run)["validation_nats"] == checkpoint.progress["best_nats"]
+    assert summary(run)["validation_bpc"] == pytest.approx(nats.mean() / math.log(2), abs=2e-4)
+
+
+def test_best_is_the_best_and_last_the_last(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: best.safetensors is from the step of the lowest validation loss, last.safetensors from the last step."""
+    run = run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, steps=60, learning_rate=8.0)), corpus)
+    losses = {r["step"]: r["nats"] for r in run.metrics() if r["split"] == "validation"}
+    best_step = min(losses, key=lambda step: (losses[step], step))
+    best, last = (load_checkpoint(path).progress for path in (run.best_path, run.last_path))
+    assert (best["step"], best["best_step"], last["best_step"]) == (best_step, best_step, best_step)
+    assert best["validation_nats"] == losses[best_step]
+    assert (last["step"], last["validation_nats"]) == (60, losses[60])
+
+
+def test_a_corpus_that_changed_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: before anything in the run is touched."""
+    run = tiny_run(tmp_path / "run", corpus)
+    stop_at(run, corpus, 3)
+    before = {file.name: file.read_bytes() for file in run.path.iterdir()}
+    with pytest.raises(CorpusError) as raised:
+        train(run, short_corpus(tmp_path, 331))
+    assert len(str(raised.value).splitlines()) == 1
+    assert {file.name: file.read_bytes() for file in run.path.iterdir()} == before
+
+
+def test_another_model_under_the_run_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: a configuration that does not fit the last checkpoint is told, nothing is lost."""
+    run = tiny_run(tmp_path / "run", corpus)
+    stop_at(run, corpus, 3)
+    before = run.last_path.read_bytes()
+    for part, entry in (("model", {"hidden": 9}), ("training", {"momentum": 0.0}), ("training", {"batch": 5})):
+        changed = Run(run.path, run.config | {part: run.config[part] | entry})
+        with pytest.raises(RunError):
+            next(train(changed, corpus))
+        assert run.last_path.read_bytes() == before
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("clip_norm", [0.2, None])
+@pytest.mark.parametrize("learning_rate", [1e6, 1e20, 1e38, 1e300])
+@pytest.mark.parametrize("steps", [1, 30])
+def test_divergence(
+    steps: int, learning_rate: float, clip_norm: float | None, momentum: float, corpus: Corpus, tmp_path: Path
+) -> None:
+    """Law: training that explodes is told as that, and nothing that is not a finite number is ever on the disk."""
+    spec = replace(TINY, steps=steps, learning_rate=learning_rate, clip_norm=clip_norm, momentum=momentum)
+    run = tiny_run(tmp_path / "run", corpus, spec)
+    diverged = False
+    try:
+        with np.errstate(all="ignore"):
+            run_to_end(run, corpus)
+    except DivergenceError as error:
+        diverged = True
+        assert len(str(error).splitlines()) == 1
+    assert diverged or learning_rate < 1e300
+    for path in (run.last_path, run.best_path):
+        if path.exists():
+            load_checkpoint(path)
+    for record in run.metrics():
+        assert all(math.isfinite(v) for v in record.values() if isinstance(v, float)), record
+    if not diverged:
+        assert math.isfinite(summary(run)["validation_nats"])
+
+
+def test_divergence_at_a_million(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: a learning rate of a million is called divergence, without a warning from the arithmetic before it."""
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=100, learning_rate=1e6))
+    with pytest.raises(DivergenceError):
+        run_to_end(run, corpus)
+
+
+class HandClock:
+    """A clock on which every update takes the same time, and nothing else any."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.now = 0.0
+        self.seconds = seconds
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(training, "cross_entropy", self._cross_entropy)
+
+    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
+        self.now += self.seconds
+        return cross_entropy(logits, targets)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 7.0, 30.0, 1000.0])
+def test_a_budget_of_minutes(seconds: float, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: it stops at the first update that finds the time used, evaluated there, at the rates of the schedule."""
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=None, minutes=2.0))
+    HandClock(monkeypatch, seconds)
+    seen = list(train(run, corpus))
+    assert len(seen) == math.ceil(120 / seconds)
+    assert seen[-1].share == 1 and seen[-1].evaluated and seen[-1].validation_nats is not None
+    schedule = WarmUpCosine(TINY.learning_rate)
+    for number, progress in enumerate(seen):
+        assert progress.step == number + 1
+        assert progress.share == pytest.approx(min(1.0, (number + 1) * seconds / 120))
+        assert progress.learning_rate == pytest.approx(schedule(number, min(1.0, number * seconds / 120)))
+
+
+def test_a_budget_of_minutes_goes_on(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the time before a stop counts, the time between does not."""
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=None, minutes=1.0))
+    clock = HandClock(monkeypatch, 2.0)
+    stop_at(run, corpus, 20)
+    clock.now += 10_000
+    assert len(list(train(Run.open(run.path), corpus))) == 10
+
+
+def test_it_saves_at_least_every_minute(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: between two evaluations that are far apart, a crash loses a minute of work and one update at most."""
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=None, minutes=20.0, evaluations=1))
+    HandClock(monkeypatch, 7.0)
+    for progress in train(run, corpus):
+        saved = run.last()
+        assert progress.seconds - (saved.progress["seconds"] if saved else 0) <= SAVE_SECONDS + 7
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"), [({"steps": 5}, 5), ({"epochs": 2.0}, 14), ({"epochs": 0.5}, 4), ({"epochs": 0.01}, 1)]
+)
+def test_budgets_of_steps_and_epochs(budget: dict[str, float], steps: int, corpus: Corpus, tmp_path: Path) -> None:
+    """Law: exactly as many updates; an epoch is as many as there are whole windows in the text."""
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, **({"steps": None} | budget)))  # type: ignore[arg-type]
+    seen = list(train(run, corpus))
+    assert len(seen) == steps == summary(run)["steps"]
+    assert seen[-1].share == 1 and seen[-1].evaluated
+    assert seen[-1].epoch == pytest.approx(steps / EPOCH)
+    assert list(train(Run.open(run.path), corpus)) == []
+
+
+@pytest.mark.parametrize(("steps", "evaluations", "reports"), [(24, 4, 8), (7, 3, 5), (5, 20, 200), (30, 1, 1)])
+def test_how_often_it_looks(steps: int, evaluations: int, reports: int, corpus: Corpus, tmp_path: Path) -> None:
+    """Law: as many evaluations and reports as asked, or as there are updates; the last update has both."""
+    spec = replace(TINY, steps=steps, evaluations=evaluations, reports=reports)
+    run = run_to_end(tiny_run(tmp_path / "run", corpus, spec), corpus)
+    for name, count in (("validation", evaluations), ("train", reports)):
+        at = [record["step"] for record in run.metrics() if record["split"] == name]
+        assert len(at) == min(steps, count) and at[-1] == steps and at == sorted(set(at))
+
+
+def test_a_larger_budget_goes_on(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: another budget takes the place of the old one, of whatever kind, and is kept."""
+    run = run_to_end(tiny_run(tmp_path / "run", corpus), corpus)
+    change_budget(run, steps=30)
+    assert [p.step for p in train(Run.open(run.path), corpus)] == [25, 26, 27, 28, 29, 30]
+    change_budget(run, epochs=5.0)
+    assert [p.step for p in train(Run.open(run.path), corpus)] == [31, 32, 33, 34, 35]
+    change_budget(run, minutes=7.0)
+    spec = train_spec(Run.open(run.path))
+    assert (spec.minutes, spec.steps, spec.epochs) == (7.0, None, None)
+    for wrong in ({"steps": 0}, {"epochs": -1.0}, {"minutes": math.nan}):
+        with pytest.raises(SpecError):
+            change_budget(run, **wrong)  # type: ignore[arg-type]
+        assert train_spec(Run.open(run.path)) == spec
+
+
+@pytest.mark.parametrize("characters", [3, 4, 5, 10, 11, 20, 45, 100])
+def test_a_short_text_gets_a_smaller_window(characters: int, tmp_path: Path) -> None:
+    """Law: any text of at least 2 characters to train on and 1 to score is trained on."""
+    (tmp_path / "x.txt").write_text(("ab\n" * 40)[:characters])
+    corpus = read_corpus(tmp_path / "x.txt")
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=3))
+    used = train_spec(run)
+    assert 1 <= used.window <= 10 and 1 <= used.batch <= 4
+    assert used.window * used.batch + 1 <= len(split(corpus.ids, 0.1)[0])
+    assert len(list(train(run, corpus))) == 3
+    assert math.isfinite(summary(run)["validation_nats"])
+
+
+def test_too_short_a_text_makes_no_run(tmp_path: Path) -> None:
+    """Law: refused before a directory is made."""
+    (tmp_path / "x.txt").write_text("ab")
+    with pytest.raises(CorpusError):
+        tiny_run(tmp_path / "run", read_corpus(tmp_path / "x.txt"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["batch", "window", "learning_rate", "clip_norm", "clip_value", "minutes", "steps"])
+def test_numbers_that_make_no_sense(name: str, value: float) -> None:
+    """Law: refused by name, in one line."""
+    with pytest.raises(SpecError, match=name.replace("_", "-")) as raised:
+        TrainSpec(**{name: value})  # type: ignore[arg-type]
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"momentum": value} for value in (1, -0.1, math.nan)),
+        *({"val_fraction": value} for value in (0, 1, -0.1, math.nan)),
+        *({"epochs": value} for value in (0, -1, math.nan, math.inf)),
+        {"rng_seed": -1},
+        {"steps": 1, "epochs": 1},
+    ],
+)
+def test_more_numbers_that_make_no_sense(wrong: dict[str, float]) -> None:
+    with pytest.raises(CharlmError):
+        TrainSpec(**wrong)  # type: ignore[arg-type]
