@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from charlm.journal import Progress as Progress
     from charlm.nn.model import CharLM as CharLM
     from charlm.nn.model import ModelSpec as ModelSpec
+    from charlm.nn.stack import ACTIVATIONS as ACTIVATIONS
+    from charlm.nn.stack import CELLS as CELLS
+    from charlm.nn.stack import RESETS as RESETS
+    from charlm.optim.optimizers import LEARNING_RATES as LEARNING_RATES
+    from charlm.optim.schedules import SHAPES as SHAPES
     from charlm.parallel import blas_threads as blas_threads
     from charlm.plotting import plot as plot
     from charlm.sampling import SampleSpec as SampleSpec
@@ -71,6 +76,11 @@ _ROOMS = {
     "Progress": "journal",
     "CharLM": "nn.model",
     "ModelSpec": "nn.model",
+    "ACTIVATIONS": "nn.stack",
+    "CELLS": "nn.stack",
+    "RESETS": "nn.stack",
+    "LEARNING_RATES": "optim.optimizers",
+    "SHAPES": "optim.schedules",
     "blas_threads": "parallel",
     "plot": "plotting",
     "SampleSpec": "sampling",

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from charlm.nn.arrays import Floats, Ids
+from charlm.nn.arrays import Buffers, Floats, Ids
 
 
 def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats) -> Floats:
@@ -38,6 +38,15 @@ def project_back(inputs: Ids | Floats, da: Floats, dW: Floats, db: Floats) -> No
     else:
         np.matmul(inputs.reshape(-1, inputs.shape[-1]).T, rows, out=dW)
         np.matmul(np.ones(len(rows), rows.dtype), rows, out=db)  # a sum over rows, at matmul speed
+
+
+def input_slope(inputs: Ids | Floats, da: Floats, W_T: Floats, buffers: Buffers) -> Floats | None:
+    """The slope of `project` in vector inputs, (T, B, D), from da (T, B, G) and W transposed (G, D); None for ids."""
+    if is_ids(inputs):
+        return None
+    T, B, G = da.shape
+    slope = buffers("input_slope", T * B, W_T.shape[1])
+    return np.matmul(da.reshape(T * B, G), W_T, out=slope).reshape(T, B, -1)
 
 
 def sum_rows_by_id(ids: Ids, rows: Floats, out: Floats) -> None:
