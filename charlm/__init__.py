@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from charlm.plotting import plot as plot
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
+    from charlm.standing import summary as summary
     from charlm.store.corpus import Corpus as Corpus
     from charlm.store.corpus import read_corpus as read_corpus
     from charlm.store.corpus import read_texts as read_texts
     from charlm.store.run import Run as Run
     from charlm.store.run import is_run as is_run
     from charlm.store.run import newest_run as newest_run
-    from charlm.summary import summary as summary
     from charlm.text.vocabulary import Vocabulary as Vocabulary
     from charlm.trained import TrainedModel as TrainedModel
     from charlm.trained import load as load
@@ -91,7 +91,7 @@ _ROOMS = {
     "Run": "store.run",
     "is_run": "store.run",
     "newest_run": "store.run",
-    "summary": "summary",
+    "summary": "standing",
     "Vocabulary": "text.vocabulary",
     "TrainedModel": "trained",
     "load": "trained",

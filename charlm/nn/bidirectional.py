@@ -25,7 +25,7 @@ class Bidirectional(Cell):
     causal = False
 
     def __init__(self, reader: Cell, returner: Cell) -> None:
-        super().__init__(reader.input_size, reader.hidden_size, reader.zero_state(1).dtype)
+        super().__init__(reader.input_size, reader.hidden_size, reader.dtype)
         self.cells = (reader, returner)
 
     @property

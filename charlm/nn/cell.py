@@ -23,6 +23,7 @@ class Cell(ABC):
     def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike = np.float32) -> None:
         self.input_size = input_size
         self.hidden_size = hidden_size
+        self.dtype = np.dtype(dtype)
         self._buffers = Buffers(dtype)
 
     @property
@@ -41,7 +42,7 @@ class Cell(ABC):
 
     def zero_state(self, batch: int) -> Floats:
         """The state at the start of a text: zeros (B, H)."""
-        return np.zeros((batch, self.hidden_size), self._buffers.dtype)
+        return np.zeros((batch, self.hidden_size), self.dtype)
 
     @abstractmethod
     def prepare(self, params: Mapping[str, Floats]) -> Any:

@@ -58,8 +58,8 @@ def sum_rows_by_id(ids: Ids, rows: Floats, out: Floats) -> None:
     order = np.argsort(ids, kind="stable")
     present, starts = np.unique(ids[order], return_index=True)
     out[...] = 0
-    for v, where in zip(present, np.split(order, starts[1:]), strict=True):
-        np.sum(rows[where], axis=0, out=out[v])
+    for v, start, end in zip(present, starts, [*starts[1:], len(ids)], strict=bool(len(ids))):
+        np.sum(rows[order[start:end]], axis=0, out=out[v])
 
 
 def is_ids(inputs: Ids | Floats) -> TypeGuard[Ids]:

@@ -71,7 +71,7 @@ class LSTM(Cell):
 
     def zero_state(self, batch: int) -> Floats:
         """The state at the start of a text: zeros (2, B, H)."""
-        return np.zeros((2, batch, self.hidden_size), self._buffers.dtype)
+        return np.zeros((2, batch, self.hidden_size), self.dtype)
 
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
         """Lay out the parameters for the passes of one update."""

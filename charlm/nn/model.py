@@ -44,8 +44,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         for name, least in (("vocabulary", 1), ("hidden", 1), ("layers", 1), ("embedding", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST_PARAMETERS:
-                raise SpecError(f"{name} must be a whole number from {least} to {MOST_PARAMETERS:,}, not {value!r}")
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise SpecError(f"{name} must be a whole number of at least {least}, not {value!r}")
         for name, choices in (("cell", CELLS), ("reset", RESETS), ("activation", ACTIVATIONS)):
             if getattr(self, name) not in choices:
                 raise SpecError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")

@@ -73,7 +73,7 @@ class Stack:
     def __init__(self, cells: Sequence[Cell], residual: bool = False) -> None:
         self.cells = tuple(cells)
         self.residual = residual
-        self._buffers = Buffers(cells[0].zero_state(1).dtype)
+        self._buffers = Buffers(cells[0].dtype)
 
     @property
     def causal(self) -> bool:
@@ -120,8 +120,8 @@ class Stack:
         """Run over a window: as Cell.forward, with one state and one mask per layer."""
         x: Ids | Floats = inputs
         states, tapes = [], []
-        for layer, cell in enumerate(self.cells):
-            outputs, after, tape = cell.forward(weights[layer], x, state[layer])
+        for layer, (cell, cell_weights, before) in enumerate(zip(self.cells, weights, state, strict=True)):
+            outputs, after, tape = cell.forward(cell_weights, x, before)
             states.append(after)
             tapes.append(tape)
             if masks is not None:
