@@ -36,17 +36,22 @@ if TYPE_CHECKING:
     from charlm.journal import Progress as Progress
     from charlm.nn.model import CharLM as CharLM
     from charlm.nn.model import ModelSpec as ModelSpec
+    from charlm.nn.stack import ACTIVATIONS as ACTIVATIONS
+    from charlm.nn.stack import CELLS as CELLS
+    from charlm.nn.stack import RESETS as RESETS
+    from charlm.optim.optimizers import LEARNING_RATES as LEARNING_RATES
+    from charlm.optim.schedules import SHAPES as SHAPES
     from charlm.parallel import blas_threads as blas_threads
     from charlm.plotting import plot as plot
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
+    from charlm.standing import summary as summary
     from charlm.store.corpus import Corpus as Corpus
     from charlm.store.corpus import read_corpus as read_corpus
     from charlm.store.corpus import read_texts as read_texts
     from charlm.store.run import Run as Run
     from charlm.store.run import is_run as is_run
     from charlm.store.run import newest_run as newest_run
-    from charlm.summary import summary as summary
     from charlm.text.vocabulary import Vocabulary as Vocabulary
     from charlm.trained import TrainedModel as TrainedModel
     from charlm.trained import load as load
@@ -71,6 +76,11 @@ _ROOMS = {
     "Progress": "journal",
     "CharLM": "nn.model",
     "ModelSpec": "nn.model",
+    "ACTIVATIONS": "nn.stack",
+    "CELLS": "nn.stack",
+    "RESETS": "nn.stack",
+    "LEARNING_RATES": "optim.optimizers",
+    "SHAPES": "optim.schedules",
     "blas_threads": "parallel",
     "plot": "plotting",
     "SampleSpec": "sampling",
@@ -81,7 +91,7 @@ _ROOMS = {
     "Run": "store.run",
     "is_run": "store.run",
     "newest_run": "store.run",
-    "summary": "summary",
+    "summary": "standing",
     "Vocabulary": "text.vocabulary",
     "TrainedModel": "trained",
     "load": "trained",

@@ -54,6 +54,11 @@ def sample(
     Like every text, the seed text is read from a zero state and after a newline. Raises UnknownCharacterError for a
     character in it that is not in the vocabulary, before the first yield.
     """
+    if not model.causal:
+        raise SpecError(
+            "a bidirectional network fills gaps in a text that is there already; it has no next character to sample: "
+            "train one that is not bidirectional"
+        )
     prompt = np.concatenate(([vocabulary.start], vocabulary.encode(seed)))[:, None]
     return _until(spec.stop, _characters(model, params, vocabulary, prompt, spec, rng))
 
@@ -70,7 +75,7 @@ def _characters(
     state = model.zero_state(1)
     inputs = prompt
     for _ in range(spec.length):
-        logits, state, _ = model.forward(params, inputs, state, weights)
+        logits, state, _ = model.forward(params, inputs, state, weights=weights)
         chosen = choose(logits[-1, 0], spec, rng)
         inputs = np.array([[chosen]])
         yield vocabulary.characters[chosen]

@@ -14,14 +14,16 @@ import numpy as np
 
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import target_nats
-from charlm.nn.model import CharLM, State
+from charlm.nn.model import CharLM
+from charlm.nn.stack import State
 from charlm.text.vocabulary import Vocabulary
 
+STREAMS = -2  # the axis of a state that counts streams
 BLOCK = 2**18  # characters scored at a time: bounds the memory whatever the length of the text
 LANES = 64  # parts of a block that are read side by side
 LANE_MINIMUM = 512  # characters; shorter lanes would mostly repeat their neighbour's work
 STEPS = 64  # time steps between two looks at whether a lane has come to agree
-AGREEMENT = 1e-5  # largest difference of two states, all in -1..1, that are taken for the same
+AGREEMENT = 1e-5  # largest difference of two states that are taken for the same
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,16 @@ def _block_surprisal(
     laned = length * lanes
     reader = _Lanes(model, params, inputs[:laned].reshape(lanes, length).T, targets[:laned].reshape(lanes, length).T)
 
-    starts = tuple(np.concatenate([layer, *[np.zeros_like(layer)] * (lanes - 1)]) for layer in state)
+    starts = tuple(np.concatenate([layer, *[np.zeros_like(layer)] * (lanes - 1)], axis=STREAMS) for layer in state)
     reader.read(starts, until_agreement=False)
     while reader.changed_ends[:-1].any():
-        starts = tuple(np.concatenate([first, ends[:-1]]) for first, ends in zip(state, reader.ends, strict=True))
+        starts = tuple(
+            np.concatenate([first, ends[..., :-1, :]], axis=STREAMS)
+            for first, ends in zip(state, reader.ends, strict=True)
+        )
         reader.read(starts, until_agreement=True)
 
-    nats, state = reader.nats.T.reshape(-1), tuple(ends[-1:] for ends in reader.ends)
+    nats, state = reader.nats.T.reshape(-1), tuple(ends[..., -1:, :] for ends in reader.ends)
     if laned < len(targets):
         rest, state = _block_surprisal(model, params, inputs[laned:], targets[laned:], state)
         nats = np.concatenate([nats, rest])
@@ -135,14 +140,17 @@ class _Lanes:
     def read(self, state: State, until_agreement: bool) -> None:
         """Read all lanes from `state`, per layer (K, H); stop where every lane agrees with the reading before."""
         for look, at in enumerate(range(0, len(self.inputs), STEPS)):
-            logits, state, _ = self.model.forward(self.params, self.inputs[at : at + STEPS], state, self.weights)
+            logits, state, _ = self.model.forward(
+                self.params, self.inputs[at : at + STEPS], state, weights=self.weights
+            )
             self.nats[at : at + STEPS] = target_nats(logits, self.targets[at : at + STEPS])
             if not until_agreement:
                 self.looks.append(state)
                 continue
             changed = np.zeros_like(self.changed_ends)
             for new, old in zip(state, self.looks[look], strict=True):
-                changed |= np.abs(new - old).max(axis=-1) > AGREEMENT
+                disagrees = np.abs(new - old).max(axis=-1) > AGREEMENT
+                changed |= disagrees.reshape(-1, len(changed)).any(axis=0)
             self.looks[look] = state
             if not changed.any():
                 self.changed_ends = changed

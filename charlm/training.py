@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,11 @@ from charlm.errors import CorpusError, DivergenceError, RunError, SpecError
 from charlm.journal import Journal, Progress, Tally
 from charlm.nn.arrays import Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
-from charlm.nn.model import CharLM, ModelSpec, State
+from charlm.nn.model import CharLM, ModelSpec
+from charlm.nn.stack import State
 from charlm.optim.clip import clip_by_global_norm, clip_by_value, global_norm
-from charlm.optim.optimizers import SGD
-from charlm.optim.schedules import WarmUpCosine
+from charlm.optim.optimizers import LEARNING_RATES, Optimizer, make_optimizer
+from charlm.optim.schedules import SHAPES, Schedule
 from charlm.parallel import blas_name
 from charlm.scoring import score_ids
 from charlm.store.checkpoint import Checkpoint, save_checkpoint
@@ -39,8 +41,10 @@ SAVE_SECONDS = 60.0  # a crash loses at most this much work, or what lies betwee
 class TrainSpec:
     """How a network is trained. Every default of `charlm train` is one of these.
 
-    batch: B parallel streams. window: T steps of truncated backpropagation. learning_rate: the peak of the schedule.
-    momentum: Nesterov's, 0 for plain SGD. clip_norm, clip_value: see optim.clip; None leaves the gradient alone.
+    batch: B parallel streams. window: T steps of truncated backpropagation. learning_rate: the peak of the schedule;
+    None is the optimizer's own, see optim.optimizers. momentum: sgd's, Nesterov's kind, 0 for plain SGD.
+    weight_decay: adamw's. clip_norm, clip_value: see optim.clip; None leaves the gradient alone. dropout: the share
+    of every layer's outputs that is left out, one choice per window and stream, in training only.
     minutes, steps, epochs: the budget; steps or epochs, where given, take the place of minutes.
     val_fraction: share of the text, at its end, that is only scored. rng_seed: all randomness follows from it.
     evaluations, reports: how many validation losses, and how many training losses, a whole budget gives.
@@ -48,10 +52,14 @@ class TrainSpec:
 
     batch: int = 32
     window: int = 100
-    learning_rate: float = 2.0
+    learning_rate: float | None = None
+    optimizer: str = "sgd"
+    schedule: str = "cosine"
     momentum: float = 0.9
     clip_norm: float | None = 0.2
     clip_value: float | None = None
+    weight_decay: float = 0.01
+    dropout: float = 0.0
     minutes: float = 3.0
     steps: int | None = None
     epochs: float | None = None
@@ -63,11 +71,14 @@ class TrainSpec:
     def __post_init__(self) -> None:
         for name in ("batch", "window", "evaluations", "reports"):
             _require(getattr(self, name) >= 1, name, "a whole number of at least 1", getattr(self, name))
-        for name in ("learning_rate", "minutes"):
-            _require(0 < getattr(self, name) < math.inf, name, "a number above 0", getattr(self, name))
-        for name in ("clip_norm", "clip_value", "steps", "epochs"):
+        _require(0 < self.minutes < math.inf, "minutes", "a number above 0", self.minutes)
+        for name in ("learning_rate", "clip_norm", "clip_value", "steps", "epochs"):
             value = getattr(self, name)
             _require(value is None or 0 < value < math.inf, name, "a number above 0", value)
+        _require(self.optimizer in LEARNING_RATES, "optimizer", f"one of {', '.join(LEARNING_RATES)}", self.optimizer)
+        _require(self.schedule in SHAPES, "schedule", f"one of {', '.join(SHAPES)}", self.schedule)
+        _require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
+        _require(0 <= self.weight_decay < 1, "weight_decay", "at least 0 and below 1", self.weight_decay)
         _require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
         _require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1", self.val_fraction)
         _require(self.rng_seed >= 0, "rng_seed", "a whole number of at least 0", self.rng_seed)
@@ -78,17 +89,21 @@ def new_run(
     corpus: Corpus,
     out: str | Path | None = None,
     spec: TrainSpec | None = None,
-    *,
-    hidden: int = ModelSpec.hidden,
-    layers: int = ModelSpec.layers,
+    **network: Any,
 ) -> Run:
     """Make a run directory for a corpus, with everything resolved in its config.json.
 
-    out: a directory that does not exist yet; left out, `checkpoints/NAME`, numbered when taken. A text that is too
-    short for a whole window gets a smaller one. Raises CorpusError, SpecError, RunError or StorageError.
+    out: a directory that does not exist yet; left out, `checkpoints/NAME`, numbered when taken. network: fields of
+    ModelSpec (`hidden=128, layers=2`). A text that is too short for a whole window gets a smaller one.
+    Raises CorpusError, SpecError, RunError or StorageError.
     """
     spec = spec or TrainSpec()
-    model = ModelSpec(len(corpus.vocabulary), hidden, layers)
+    model = ModelSpec(len(corpus.vocabulary), **network)
+    if model.bidirectional:
+        raise SpecError(
+            "a bidirectional network has read the character that it is to predict, so it can neither be trained to "
+            "predict the next one nor sample: leave bidirectional out, or see charlm.nn.sequence for its uses"
+        )
     training_ids, _ = split(corpus.ids, spec.val_fraction)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
     config = {
@@ -187,7 +202,7 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
     model = CharLM(model_spec(run))
     params, optimizer, state, tally = _begin(run, model, spec)
     grads = NamedArrays.like(params)
-    schedule = WarmUpCosine(spec.learning_rate)
+    schedule = Schedule(spec.learning_rate or LEARNING_RATES[spec.optimizer], spec.schedule)
     budget = training_budget(spec, len(training_ids))
     journal = Journal(run, tally, spec.window * spec.batch, steps_per_epoch(spec, len(training_ids)))
     clock = Clock(tally.seconds)
@@ -209,7 +224,9 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
                 state = model.zero_state(spec.batch)
             learning_rate = schedule(tally.step, share)
 
-            logits, state, tape = model.forward(params, window.inputs, state)
+            masks = model.dropout_masks(np.random.default_rng([spec.rng_seed, tally.step]), spec.dropout, spec.batch)
+
+            logits, state, tape = model.forward(params, window.inputs, state, masks=masks)
             nats, dlogits = cross_entropy(logits, window.targets)
             model.backward(params, tape, dlogits, grads)
             norm = _clip(grads, spec)
@@ -233,10 +250,10 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
         raise
 
 
-def _begin(run: Run, model: CharLM, spec: TrainSpec) -> tuple[NamedArrays, SGD, State, Tally]:
+def _begin(run: Run, model: CharLM, spec: TrainSpec) -> tuple[NamedArrays, Optimizer, State, Tally]:
     """Params, optimizer, state and tally of a run: fresh, or as its last checkpoint has them."""
     params = model.initial_params(np.random.default_rng(spec.rng_seed))
-    optimizer = SGD(params, spec.momentum)
+    optimizer = make_optimizer(spec.optimizer, params, momentum=spec.momentum, weight_decay=spec.weight_decay)
     state, tally = model.zero_state(spec.batch), Tally()
     if (checkpoint := run.last()) is not None:
         if checkpoint.spec != model.spec or optimizer.memory.keys() != checkpoint.memory.keys():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.nn.arrays import Buffers, NamedArrays, time_pieces
+from charlm.nn.arrays import Buffers, NamedArrays, group, time_pieces
 
 SHAPES = {"layer1.W": (2, 3), "layer1.b": (3,), "layer10.W": (1, 2), "readout.b": (4,)}
 SHAPE = st.lists(st.integers(1, 4), max_size=3).map(tuple)
@@ -42,12 +42,12 @@ def test_work_on_the_buffer_is_work_on_the_arrays() -> None:
 def test_a_group_is_views_under_short_names() -> None:
     """The arrays of one prefix, and of none that only begins with the same letters."""
     named = NamedArrays(SHAPES)
-    group = named.group("layer1")
-    assert list(group) == ["W", "b"]
-    group["W"][...] = 1
+    layer1 = group(named, "layer1")
+    assert list(layer1) == ["W", "b"]
+    layer1["W"][...] = 1
     assert named["layer1.W"].sum() == 6 == named.flat.sum()
-    assert list(named.group("layer10")) == ["W"]
-    assert named.group("layer") == {}
+    assert list(group(named, "layer10")) == ["W"]
+    assert group(named, "layer") == {}
 
 
 def test_like_has_the_same_form_and_its_own_memory() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import numpy as np
@@ -26,24 +26,27 @@ class Case:
     B: int
     H: int
     V: int
+    network: dict[str, object] = field(default_factory=dict)  # fields of ModelSpec
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.layers, self.T, self.B, self.H, self.V])
-        self.model = CharLM(ModelSpec(self.V, self.H, self.layers), np.float64)
+        self.model = CharLM(ModelSpec(self.V, self.H, self.layers, **self.network), np.float64)  # type: ignore[arg-type]
+        self.masks = self.model.dropout_masks(rng, self.dropout, self.B)
         self.params = NamedArrays(self.model.spec.shapes, np.float64)
         self.params.flat[...] = rng.normal(0, 0.7, self.params.flat.shape)
         self.inputs = rng.integers(self.V, size=(self.T, self.B)).astype(np.uint8)
         self.targets = rng.integers(self.V, size=(self.T, self.B)).astype(np.uint8)
-        self.state = tuple(rng.uniform(-0.9, 0.9, (self.B, self.H)) for _ in range(self.layers))
+        self.state = tuple(rng.uniform(-0.9, 0.9, zeros.shape) for zeros in self.model.zero_state(self.B))
         self.grads = NamedArrays.like(self.params)
         self.grads.flat[...] = np.nan  # whatever backward leaves out stays visible
-        logits, _, tape = self.model.forward(self.params, self.inputs, self.state)
+        logits, _, tape = self.model.forward(self.params, self.inputs, self.state, masks=self.masks)
         _, dlogits = cross_entropy(logits, self.targets)
         self.model.backward(self.params, tape, dlogits, self.grads)
 
     def loss(self) -> float:
         """Mean nats of the window's targets."""
-        logits, _, _ = self.model.forward(self.params, self.inputs, self.state)
+        logits, _, _ = self.model.forward(self.params, self.inputs, self.state, masks=self.masks)
         return cross_entropy(logits, self.targets)[0]
 
 
@@ -64,6 +67,40 @@ def test_the_slope_in_random_directions_is_right_at_all_sizes(layers: int, rng: 
         case = Case(layers, *sizes)
         errors = direction_errors(case.loss, case.params, case.grads, rng, directions=1)
         assert max(errors.values()) < TOLERANCE, (sizes, errors)
+
+
+NETWORKS = {
+    "gru after": {"reset": "after"},
+    "lstm": {"cell": "lstm"},
+    "rnn tanh": {"cell": "rnn"},
+    "rnn relu": {"cell": "rnn", "activation": "relu"},
+    "bidirectional gru": {"bidirectional": True},
+    "bidirectional lstm": {"cell": "lstm", "bidirectional": True},
+    "embedding": {"embedding": 6},
+    "residual": {"residual": True},
+    "residual lstm with embedding": {"cell": "lstm", "residual": True, "embedding": 1},
+}
+
+
+@pytest.mark.parametrize("sizes", [(3, 2, 4, 5), (5, 4, 2, 3), (2, 5, 3, 4)], ids=str)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_kind_of_network_has_the_right_gradients(
+    name: str, layers: int, sizes: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    """Element-wise and in random directions, with and without dropout masks; every parameter has a gradient."""
+    for dropout in (0.0, 0.4):
+        case = Case(layers, *sizes, NETWORKS[name], dropout)
+        assert max(element_errors(case.loss, case.params, case.grads).values()) < TOLERANCE
+        assert max(direction_errors(case.loss, case.params, case.grads, rng).values()) < TOLERANCE
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_tied_readout_has_the_right_gradients(cell: str) -> None:
+    """The embedding's gradient is the sum of what comes through both of its uses."""
+    case = Case(2, 3, 2, 4, 5, {"cell": cell, "embedding": 4, "tied": True})
+    assert "readout.W" not in case.params
+    assert max(element_errors(case.loss, case.params, case.grads).values()) < TOLERANCE
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import SpecError
-from charlm.nn.arrays import NamedArrays
+from charlm.nn.arrays import NamedArrays, group
 from charlm.nn.gru import GRU
 from charlm.nn.model import CharLM, ModelSpec
 
@@ -123,7 +123,7 @@ def test_a_model_is_its_layers_one_on_the_other(layers: int, rng: np.random.Gene
     x = np.eye(V)[inputs]
     for layer in range(layers):
         cell = GRU(x.shape[-1], H, np.float64)
-        x, last, _ = cell.forward(cell.prepare(params.group(f"layer{layer}")), x, state[layer])
+        x, last, _ = cell.forward(cell.prepare(group(params, f"layer{layer}")), x, state[layer])
         np.testing.assert_allclose(after[layer], last, rtol=0, atol=1e-13)
     expected = np.einsum("tbh,hv->tbv", x, params["readout.W"]) + params["readout.b"]
     assert logits.shape == (T, B, V)
@@ -137,7 +137,7 @@ def test_prepared_weights_give_the_same(rng: np.random.Generator) -> None:
     logits, after, _ = model.forward(params, inputs, state)
     logits, weights = logits.copy(), model.prepare(params)
     for _ in range(2):
-        again, state_again, _ = model.forward(params, inputs, state, weights)
+        again, state_again, _ = model.forward(params, inputs, state, weights=weights)
         np.testing.assert_array_equal(again, logits)
         for one, two in zip(after, state_again, strict=True):
             np.testing.assert_array_equal(one, two)

@@ -19,7 +19,7 @@ FRONT_DOOR = "the front door"
 
 LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "journal"}
 VERBS = {"training", "scoring", "sampling", "plotting"}
-ABOVE_VERBS = {"trained", "summary"}
+ABOVE_VERBS = {"trained", "standing"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sampling": LOWER,
     "plotting": LOWER,
     "trained": LOWER | VERBS,
-    "summary": LOWER | VERBS,
+    "reference": set(),
+    "standing": LOWER | VERBS,
     FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS,
     "cli": {FRONT_DOOR},
     "__main__": {"cli"},

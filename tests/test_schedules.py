@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.optim.schedules import WarmUpCosine
+from charlm.optim.schedules import Schedule
 
-SCHEDULES = st.builds(WarmUpCosine, peak=st.floats(1e-4, 10), warm_up=st.integers(0, 200), final=st.floats(0, 1))
+SCHEDULES = st.builds(Schedule, peak=st.floats(1e-4, 10), warm_up=st.integers(0, 200), final=st.floats(0, 1))
 STEPS = st.integers(0, 1000)
 PROGRESS = st.floats(0, 1)
 
 
 @given(SCHEDULES, st.integers(0, 199), PROGRESS)
-def test_the_warm_up_rises_in_a_line(schedule: WarmUpCosine, step: int, progress: float) -> None:
+def test_the_warm_up_rises_in_a_line(schedule: Schedule, step: int, progress: float) -> None:
     """At any progress, each update of the warm-up adds the same; from update number `warm_up` on none adds."""
     rates = [schedule(step + n, progress) for n in range(3)]
     if step + 2 <= schedule.warm_up:
@@ -29,14 +29,14 @@ def test_the_warm_up_rises_in_a_line(schedule: WarmUpCosine, step: int, progress
 
 
 @given(SCHEDULES, STEPS, PROGRESS, PROGRESS)
-def test_the_rate_falls_with_progress(schedule: WarmUpCosine, step: int, one: float, two: float) -> None:
+def test_the_rate_falls_with_progress(schedule: Schedule, step: int, one: float, two: float) -> None:
     """At any step, more of the budget used never means a higher rate."""
     early, late = sorted((one, two))
     assert schedule(step, early) >= schedule(step, late) * (1 - 1e-12)
 
 
 @given(SCHEDULES)
-def test_the_ends_of_the_fall(schedule: WarmUpCosine) -> None:
+def test_the_ends_of_the_fall(schedule: Schedule) -> None:
     """After the warm-up: the peak at 0, the final share of it at 1, and the mean of the two halfway."""
     step = schedule.warm_up
     last = schedule.final * schedule.peak
@@ -47,18 +47,18 @@ def test_the_ends_of_the_fall(schedule: WarmUpCosine) -> None:
 
 def test_the_fall_is_a_cosine() -> None:
     """Slow at both ends: at a third of the way a quarter of the height is lost, at two thirds three quarters."""
-    schedule = WarmUpCosine(peak=8, warm_up=0, final=0)
+    schedule = Schedule(peak=8, warm_up=0, final=0)
     assert [schedule(0, n / 3) for n in range(4)] == pytest.approx([8, 6, 2, 0])
 
 
 @given(SCHEDULES, STEPS, st.floats(-5, 5))
-def test_progress_beyond_its_ends_is_the_end(schedule: WarmUpCosine, step: int, progress: float) -> None:
+def test_progress_beyond_its_ends_is_the_end(schedule: Schedule, step: int, progress: float) -> None:
     """A clock that overshoots does not turn the cosine up again."""
     assert schedule(step, progress) == schedule(step, min(max(progress, 0), 1))
 
 
 @given(SCHEDULES, STEPS, PROGRESS)
-def test_the_rate_is_a_function_of_its_arguments(schedule: WarmUpCosine, step: int, progress: float) -> None:
+def test_the_rate_is_a_function_of_its_arguments(schedule: Schedule, step: int, progress: float) -> None:
     """Calls in between do not matter, a copy agrees, and the rate is in proportion to the peak, between 0 and it."""
     rate = schedule(step, progress)
     schedule(step + 17, progress / 2)
@@ -70,4 +70,4 @@ def test_the_rate_is_a_function_of_its_arguments(schedule: WarmUpCosine, step: i
 def test_a_schedule_is_frozen() -> None:
     """A schedule is a value."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        WarmUpCosine(1.0).peak = 2.0  # type: ignore[misc]
+        Schedule(1.0).peak = 2.0  # type: ignore[misc]

@@ -31,7 +31,6 @@ def test_a_vocabulary_is_the_characters_of_a_text_in_order(text: str) -> None:
     assert vocabulary.characters == "".join(sorted(set(text)))
     assert len(vocabulary) == len(set(text))
     assert vocabulary == Vocabulary.of(text[::-1] * 2)
-    assert all(character in vocabulary for character in text)
 
 
 @given(st.sets(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30), st.randoms(use_true_random=False))
@@ -84,18 +83,6 @@ def test_a_vocabulary_is_one_or_more_characters_each_once(characters: str) -> No
 def test_a_text_begins_where_a_line_begins(characters: str, start: int) -> None:
     """The id read before a text is that of the newline, or of the first character where there is none."""
     assert Vocabulary(characters).start == start
-
-
-@given(TEXT, st.characters(exclude_categories=["Cs"]))
-def test_membership_is_of_single_characters(text: str, character: str) -> None:
-    """A character is in the vocabulary when it occurs in the text."""
-    assert (character in Vocabulary.of(text)) == (character in text)
-
-
-def test_pieces_of_text_are_not_members() -> None:
-    """Neither the empty text nor two characters that happen to be neighbours are a character of the vocabulary."""
-    assert "" not in Vocabulary("abc")
-    assert "ab" not in Vocabulary("abc")
 
 
 KNOWN = "abcxyz é\n"

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from charlm import (
+    ACTIVATIONS,
+    CELLS,
+    LEARNING_RATES,
+    RESETS,
+    SHAPES,
     Corpus,
     ModelSpec,
     Progress,
@@ -25,6 +31,7 @@ from charlm import (
 from charlm.cli.interrupts import Interrupts
 from charlm.cli.watching import Watcher
 
+NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
 BUDGET = ("minutes", "steps", "epochs")
 WITH_RESUME = {*BUDGET, "sources", "resume", "threads", "quiet", "as_json"}
 
@@ -32,12 +39,57 @@ WITH_RESUME = {*BUDGET, "sources", "resume", "threads", "quiet", "as_json"}
 @click.command("train", short_help="Train a model on a text.")
 @click.argument("sources", nargs=-1, metavar="CORPUS...", type=click.Path(allow_dash=True))
 @click.option("--out", type=click.Path(), help="Run directory to make.  [default: checkpoints/NAME, numbered if taken]")
+@click.option("--cell", default=ModelSpec.cell, show_default=True, type=click.Choice(CELLS), help="Kind of layer.")
+@click.option(
+    "--reset",
+    default=ModelSpec.reset,
+    show_default=True,
+    type=click.Choice(RESETS),
+    help="Where a GRU applies its reset gate: before or after the recurrent product.",
+)
+@click.option(
+    "--activation", default=ModelSpec.activation, show_default=True, type=click.Choice(ACTIVATIONS), help="Of an rnn."
+)
 @click.option("--hidden", default=ModelSpec.hidden, show_default=True, help="Units per layer.")
 @click.option("--layers", default=ModelSpec.layers, show_default=True, help="Layers, stacked.")
+@click.option(
+    "--embedding",
+    default=ModelSpec.embedding,
+    show_default=True,
+    help="Size of a learned vector per character, for large alphabets; 0 is one-hot.",
+)
+@click.option("--tied", is_flag=True, help="Read out with the embedding; needs --embedding as large as --hidden.")
+@click.option("--residual", is_flag=True, help="Layers above the first add their input to their output.")
+@click.option(
+    "--dropout",
+    default=TrainSpec.dropout,
+    show_default=True,
+    help="Share of each layer's outputs left out in training.",
+)
 @click.option("--batch", default=TrainSpec.batch, show_default=True, help="Streams read side by side.")
 @click.option("--window", default=TrainSpec.window, show_default=True, help="Time steps that errors travel back.")
-@click.option("--lr", "learning_rate", default=TrainSpec.learning_rate, show_default=True, help="Peak learning rate.")
-@click.option("--momentum", default=TrainSpec.momentum, show_default=True, help="Nesterov momentum; 0 is plain SGD.")
+@click.option(
+    "--optimizer",
+    default=TrainSpec.optimizer,
+    show_default=True,
+    type=click.Choice(list(LEARNING_RATES)),
+    help="How gradients become changes.",
+)
+@click.option(
+    "--lr",
+    "learning_rate",
+    type=float,
+    help=f"Peak learning rate.  [default: {', '.join(f'{rate} for {name}' for name, rate in LEARNING_RATES.items())}]",
+)
+@click.option(
+    "--schedule",
+    default=TrainSpec.schedule,
+    show_default=True,
+    type=click.Choice(SHAPES),
+    help="How the learning rate falls.",
+)
+@click.option("--momentum", default=TrainSpec.momentum, show_default=True, help="Of sgd, Nesterov's kind; 0 is plain.")
+@click.option("--weight-decay", default=TrainSpec.weight_decay, show_default=True, help="Of adamw.")
 @click.option(
     "--clip-norm",
     default=TrainSpec.clip_norm,
@@ -66,13 +118,11 @@ def command(
     /,
     sources: tuple[str, ...],
     out: str | None,
-    hidden: int,
-    layers: int,
     resume: str | None,
     threads: int | None,
     quiet: bool,
     as_json: bool,
-    **settings: float | None,
+    **settings: Any,
 ) -> None:
     """Train a model on a text and keep it in a run directory.
 
@@ -88,7 +138,8 @@ def command(
         elif sources:
             corpus = read_corpus(sources)
             settings["clip_norm"] = settings["clip_norm"] or None
-            run = new_run(corpus, out, TrainSpec(**settings), hidden=hidden, layers=layers)  # type: ignore[arg-type]
+            network = {name: settings.pop(name) for name in NETWORK}
+            run = new_run(corpus, out, TrainSpec(**settings), **network)
             _note_smaller_window(run, settings)
         else:
             raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
@@ -97,20 +148,18 @@ def command(
         _watch(run, corpus, quiet, as_json)
 
 
-def _resumed(
-    resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, float | None]
-) -> tuple[Run, Corpus]:
+def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, Any]) -> tuple[Run, Corpus]:
     fixed = sorted(given - WITH_RESUME)
     if fixed:
         names = ", ".join("--" + name.replace("learning_rate", "lr").replace("_", "-") for name in fixed)
         raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
     run = Run.open(resume)
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
-        change_budget(run, **budget)  # type: ignore[arg-type]
+        change_budget(run, **budget)
     return run, read_corpus(sources or run.config["corpus"]["sources"])
 
 
-def _note_smaller_window(run: Run, asked: dict[str, float | None]) -> None:
+def _note_smaller_window(run: Run, asked: dict[str, Any]) -> None:
     used = train_spec(run)
     if (used.window, used.batch) != (asked["window"], asked["batch"]):
         click.echo(

@@ -29,10 +29,6 @@ class NamedArrays(dict[str, Floats]):
             self[name] = self.flat[start:end].reshape(shape)
             start = end
 
-    def group(self, prefix: str) -> dict[str, Floats]:
-        """The arrays named `prefix.x`, under the short name `x`; still views."""
-        return {name.removeprefix(prefix + "."): array for name, array in self.items() if name.startswith(prefix + ".")}
-
     def copy_from(self, other: Mapping[str, Floats]) -> None:
         """Fill every array with the one of the same name in `other`, converted to this dtype."""
         for name, array in self.items():
@@ -42,6 +38,12 @@ class NamedArrays(dict[str, Floats]):
     def like(cls, other: NamedArrays) -> NamedArrays:
         """Zeros with the names, shapes and dtype of `other`."""
         return cls({name: array.shape for name, array in other.items()}, other.flat.dtype)
+
+
+def group(arrays: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
+    """The arrays named `prefix.x`, under the short name `x`; the arrays themselves, not copies."""
+    start = prefix + "."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
 
 class Buffers:

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from charlm.nn.arrays import Floats, Ids
+from charlm.nn.arrays import Buffers, Floats, Ids
 
 
 def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats) -> Floats:
@@ -40,6 +40,15 @@ def project_back(inputs: Ids | Floats, da: Floats, dW: Floats, db: Floats) -> No
         np.matmul(np.ones(len(rows), rows.dtype), rows, out=db)  # a sum over rows, at matmul speed
 
 
+def input_slope(inputs: Ids | Floats, da: Floats, W_T: Floats, buffers: Buffers) -> Floats | None:
+    """The slope of `project` in vector inputs, (T, B, D), from da (T, B, G) and W transposed (G, D); None for ids."""
+    if is_ids(inputs):
+        return None
+    T, B, G = da.shape
+    slope = buffers("input_slope", T * B, W_T.shape[1])
+    return np.matmul(da.reshape(T * B, G), W_T, out=slope).reshape(T, B, -1)
+
+
 def sum_rows_by_id(ids: Ids, rows: Floats, out: Floats) -> None:
     """out[v] = the sum of rows[n] over all n with ids[n] = v; ids (N,), rows (N, G), out (V, G).
 
@@ -49,8 +58,8 @@ def sum_rows_by_id(ids: Ids, rows: Floats, out: Floats) -> None:
     order = np.argsort(ids, kind="stable")
     present, starts = np.unique(ids[order], return_index=True)
     out[...] = 0
-    for v, where in zip(present, np.split(order, starts[1:]), strict=True):
-        np.sum(rows[where], axis=0, out=out[v])
+    for v, start, end in zip(present, starts, [*starts[1:], len(ids)], strict=bool(len(ids))):
+        np.sum(rows[order[start:end]], axis=0, out=out[v])
 
 
 def is_ids(inputs: Ids | Floats) -> TypeGuard[Ids]:

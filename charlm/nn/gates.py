@@ -7,11 +7,6 @@ import numpy as np
 from charlm.nn.arrays import Floats
 
 
-def sigmoid(a: Floats) -> Floats:
-    """1 / (1 + exp(-a)), of any shape, never overflowing: sigmoid(a) = (1 + tanh(a / 2)) / 2."""
-    return sigmoid_of_double(a * a.dtype.type(0.5))
-
-
 def sigmoid_of_double(a: Floats) -> Floats:
     """sigmoid(2 a) = (1 + tanh a) / 2, written over `a`, which is returned.
 

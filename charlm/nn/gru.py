@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
-from charlm.nn.embedding import is_ids, project, project_back
+from charlm.nn.cell import Cell, gates_of
+from charlm.nn.embedding import input_slope, project, project_back
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
-from charlm.nn.init import orthogonal, uniform_fan_in
+from charlm.nn.init import orthogonal_gates, uniform_fan_in
 
 
 class Weights(NamedTuple):
@@ -44,19 +44,12 @@ class Tape(NamedTuple):
     states: Floats  # (T + 1, B, H): h before the first step, and after every step
 
 
-class GRU:
+class GRU(Cell):
     """One GRU layer, D inputs to H units, reset applied before the recurrent matmul.
 
     Memory per window of T steps and B streams, kept from window to window: T B (8 H) scalars forward and backward
     (gates 3H, r*h H, states H, gate slopes 3H), and T B D more for the gradient of vector inputs.
     """
-
-    causal = True
-
-    def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike = np.float32) -> None:
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self._buffers = Buffers(dtype)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -65,42 +58,30 @@ class GRU:
         return {"W": (D, 3 * H), "U": (H, 3 * H), "b": (3 * H,)}
 
     def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
-        """Fill `params`: W uniform, each gate's U orthogonal, b zero but for b_z = -1, which favours remembering."""
-        H = self.hidden_size
-        params["W"][...] = uniform_fan_in(rng, params["W"].shape, fan_in=H)
-        for gate in range(3):
-            params["U"][:, gate * H : (gate + 1) * H] = orthogonal(rng, H)
+        """W uniform, each gate's U orthogonal, b zero but for b_z = -1, which favours remembering."""
+        params["W"][...] = uniform_fan_in(rng, params["W"].shape, fan_in=self.hidden_size)
+        orthogonal_gates(rng, params["U"])
         params["b"][...] = 0
-        params["b"][:H] = -1
-
-    def zero_state(self, batch: int) -> Floats:
-        """The state at the start of a text: zeros (B, H)."""
-        return np.zeros((batch, self.hidden_size), self._buffers.dtype)
+        params["b"][: self.hidden_size] = -1
 
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
-        """Lay out the parameters for the passes of one update; later changes of `params` do not reach the result."""
+        """Lay out the parameters for the passes of one update."""
         H2 = 2 * self.hidden_size
-        W, U, b = params["W"].copy(), params["U"], params["b"].copy()
-        half = W.dtype.type(0.5)
-        W[:, :H2] *= half
-        b[:H2] *= half
+        W, U, b = params["W"].copy(), params["U"].copy(), params["b"].copy()
+        for array in (W, U, b):
+            array[..., :H2] *= 0.5
         return Weights(
             W=W,
             b=b,
-            U_zr=U[:, :H2] * half,
+            U_zr=U[:, :H2].copy(),
             U_c=U[:, H2:].copy(),
             W_T=params["W"].T.copy(),
-            U_zr_T=U[:, :H2].T.copy(),
-            U_c_T=U[:, H2:].T.copy(),
+            U_zr_T=params["U"][:, :H2].T.copy(),
+            U_c_T=params["U"][:, H2:].T.copy(),
         )
 
     def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
-        """Run over a window.
-
-        inputs: ids (T, B), each a one-hot vector of size D, or vectors (T, B, D). state: (B, H).
-        Returns the outputs (T, B, H), the state after the last step (B, H), and the tape.
-        The outputs are views of buffers: valid until the next forward of this cell.
-        """
+        """Run over a window; the outputs are h, the state is h (B, H)."""
         T, B = inputs.shape[:2]
         H = self.hidden_size
         gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", T, B, 3 * H))
@@ -121,31 +102,25 @@ class GRU:
             rh = np.multiply(r, h, out=reset[t])
             a_c += np.matmul(rh, weights.U_c, out=from_reset)
             c = np.tanh(a_c, out=a_c)
-
-            np.subtract(c, h, out=h_next)  # (1 - z) h + z c = h + z (c - h)
-            h_next *= z
-            h_next += h
+            mix(z, c, h, out=h_next)
         return states[1:], states[T].copy(), Tape(inputs, gates, reset, states)
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
-        """The way back through a window, by the chain rule, truncated at its first step.
+        """The way back through a window. With dh the slope in h':
 
-        doutputs: slope of the loss in every output, (T, B, H). The gradients are written to `grads`.
-        Returns the slope in the inputs (T, B, D), or None for ids. With dh the slope in h':
-
-            da_z = dh * (c - h) * z (1 - z)            da_c = dh * z * (1 - c c)
-            drh  = da_c U_c^T                          da_r = drh * h * r (1 - r)
-            dh  <- dh * (1 - z) + drh * r + da_z U_z^T + da_r U_r^T
+        da_z = dh * (c - h) * z (1 - z)            da_c = dh * z * (1 - c c)
+        drh  = da_c U_c^T                          da_r = drh * h * r (1 - r)
+        dh  <- dh * (1 - z) + drh * r + da_z U_z^T + da_r U_r^T
         """
         inputs, gates, reset, states = tape
         T, B, H = doutputs.shape
-        da = self._gate_slopes(gates, states)
+        da = gate_slopes(gates, states, states, self._buffers)
         dh, drh, from_zr = (self._buffers(name, B, H) for name in ("dh", "drh", "from_zr"))
 
         dh[...] = 0
         for t in reversed(range(T)):
-            keep, r = gates[t, :, :H], gates[t, :, H : 2 * H]  # keep = 1 - z, left there by _gate_slopes
-            da_z, da_r, da_c = da[t, :, :H], da[t, :, H : 2 * H], da[t, :, 2 * H :]
+            keep, r, _ = gates_of(gates[t], 3)  # keep = 1 - z, left there by gate_slopes
+            da_z, da_r, da_c = gates_of(da[t], 3)
             dh += doutputs[t]
 
             da_z *= dh
@@ -163,26 +138,36 @@ class GRU:
         np.matmul(h_rows.T, da_rows[:, : 2 * H], out=grads["U"][:, : 2 * H])
         np.matmul(rh_rows.T, da_rows[:, 2 * H :], out=grads["U"][:, 2 * H :])
         project_back(inputs, da, grads["W"], grads["b"])
-        if is_ids(inputs):
-            return None
-        dinputs = self._buffers("dinputs", T * B, self.input_size)
-        return np.matmul(da_rows, weights.W_T, out=dinputs).reshape(T, B, self.input_size)
+        return input_slope(inputs, da, weights.W_T, self._buffers)
 
-    def _gate_slopes(self, gates: Floats, states: Floats) -> Floats:
-        """What dh and drh are multiplied with, (T, B, 3H), for the whole window; turns z into 1 - z in `gates`."""
-        T, B, H3 = gates.shape
-        H = H3 // 3
-        slopes = self._buffers("slopes", T, B, H3)
-        for piece in time_pieces(T, B * H):
-            z, r, c = (gates[piece, :, gate * H : (gate + 1) * H] for gate in range(3))
-            s_z, s_r, s_c = (slopes[piece, :, gate * H : (gate + 1) * H] for gate in range(3))
-            h = states[piece]
-            tanh_slope(c, out=s_c)
-            s_c *= z
-            sigmoid_slope(r, out=s_r)
-            s_r *= h
-            c -= h
-            sigmoid_slope(z, out=s_z)
-            s_z *= c
-            np.subtract(1, z, out=z)
-        return slopes
+
+def mix(z: Floats, c: Floats, h: Floats, out: Floats) -> Floats:
+    """h' = (1 - z) * h + z * c, computed as h + z * (c - h); all (B, H)."""
+    np.subtract(c, h, out=out)
+    out *= z
+    out += h
+    return out
+
+
+def gate_slopes(gates: Floats, states: Floats, beside_r: Floats, buffers: Buffers) -> Floats:
+    """What the slopes of a step are multiplied with, (T, B, 3H), for the whole window at once:
+
+    (c - h) * z (1 - z)        beside_r * r (1 - r)        z * (1 - c c)
+
+    gates: z, r, c (T, B, 3H), where z is turned into 1 - z and c is lost. beside_r (T or more, B, H): what r
+    multiplies, h itself (reset before) or its image (reset after).
+    """
+    T, B, H3 = gates.shape
+    slopes = buffers("slopes", T, B, H3)
+    for piece in time_pieces(T, B * H3 // 3):
+        z, r, c = gates_of(gates[piece], 3)
+        s_z, s_r, s_c = gates_of(slopes[piece], 3)
+        tanh_slope(c, out=s_c)
+        s_c *= z
+        sigmoid_slope(r, out=s_r)
+        s_r *= beside_r[piece]
+        c -= states[piece]
+        sigmoid_slope(z, out=s_z)
+        s_z *= c
+        np.subtract(1, z, out=z)
+    return slopes

@@ -13,6 +13,13 @@ def uniform_fan_in(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int
     return rng.uniform(-bound, bound, shape)
 
 
+def orthogonal_gates(rng: np.random.Generator, U: Floats) -> None:
+    """Fill U (H, n H) with n orthogonal matrices, one a gate."""
+    H = len(U)
+    for start in range(0, U.shape[1], H):
+        U[:, start : start + H] = orthogonal(rng, H)
+
+
 def orthogonal(rng: np.random.Generator, size: int) -> Floats:
     """A random orthogonal matrix (H, H), float64, uniform over the orthogonal group.
 

@@ -1,65 +1,108 @@
-"""The network: one-hot characters, a stack of recurrent cells, a softmax read-out; and the way back."""
+"""The network: characters as one-hot or learned vectors, a stack of recurrent cells, a softmax read-out; and back."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from charlm.errors import SpecError
 from charlm.nn.arrays import Buffers, Floats, Ids, NamedArrays
-from charlm.nn.gru import GRU, Tape, Weights
+from charlm.nn.embedding import sum_rows_by_id
 from charlm.nn.init import uniform_fan_in
+from charlm.nn.readout import read_out, read_out_back
+from charlm.nn.stack import ACTIVATIONS, CELLS, RESETS, Masks, Stack, StackTape, State, make_cell
 
-State: TypeAlias = tuple[Floats, ...]
-"""What is carried from window to window: per layer (B, H)."""
+MOST_PARAMETERS = 2**28
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The sizes of a network. `vocabulary` is V, `hidden` is H, `layers` is L."""
+    """What a network is. Every default of `charlm train` about the network is one of these.
+
+    vocabulary: V. hidden: H units per layer. layers: L. cell: "gru", "lstm" or "rnn". reset: where a GRU applies its
+    reset gate, "before" or "after" the recurrent product. activation: of the plain rnn, "tanh" or "relu".
+    embedding: size of the learned vector of a character; 0 for one-hot. tied: the read-out uses the embedding's
+    matrix, transposed. residual: layers but the first add their input to their output. bidirectional: every layer
+    reads in both directions; such a network cannot predict the next character.
+    """
 
     vocabulary: int
     hidden: int = 256
     layers: int = 1
+    cell: str = "gru"
+    reset: str = "before"
+    activation: str = "tanh"
+    embedding: int = 0
+    tied: bool = False
+    residual: bool = False
+    bidirectional: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "hidden", "layers"):
+        for name, least in (("vocabulary", 1), ("hidden", 1), ("layers", 1), ("embedding", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise SpecError(f"{name} must be a whole number of at least 1, not {value!r}")
-        if self.parameters > 2**28:
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise SpecError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        for name, choices in (("cell", CELLS), ("reset", RESETS), ("activation", ACTIVATIONS)):
+            if getattr(self, name) not in choices:
+                raise SpecError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        if self.tied and self.embedding != self.hidden * (1 + self.bidirectional):
             raise SpecError(
-                f"{self.layers} layers of {self.hidden} units over {self.vocabulary} characters are "
-                f"{self.parameters:,} parameters; at most {2**28:,} are supported: use a smaller hidden size"
+                f"a tied read-out needs an embedding as large as the last layer's output "
+                f"({self.hidden * (1 + self.bidirectional)}), not {self.embedding}: set both to one size"
+            )
+        if self.layers > 1000 or self.parameters > MOST_PARAMETERS:
+            raise SpecError(
+                f"{self.layers} layers of {self.hidden} units over {self.vocabulary} characters are too large: "
+                f"at most 1,000 layers and {MOST_PARAMETERS:,} parameters; use a smaller hidden size"
             )
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all parameters, in the order of the flat buffer."""
-        V, H = self.vocabulary, self.hidden
+        stack = make_stack(self)
         shapes: dict[str, tuple[int, ...]] = {}
-        for layer in range(self.layers):
-            cell = GRU(V if layer == 0 else H, H)
-            shapes |= {f"layer{layer}.{name}": shape for name, shape in cell.shapes.items()}
-        return shapes | {"readout.W": (H, V), "readout.b": (V,)}
+        if self.embedding:
+            shapes["embedding.E"] = (self.vocabulary, self.embedding)
+        shapes |= stack.shapes
+        if not self.tied:
+            shapes["readout.W"] = (stack.output_size, self.vocabulary)
+        return shapes | {"readout.b": (self.vocabulary,)}
 
     @property
     def parameters(self) -> int:
-        """The number of parameters: one-hot input, L layers, read-out. Counted in closed form."""
-        V, H, L = self.vocabulary, self.hidden, self.layers
-        inputs = V + (L - 1) * H
-        return 3 * H * (inputs + L * (H + 1)) + (H + 1) * V
+        """The number of parameters."""
+        return sum(map(math.prod, self.shapes.values()))
+
+
+def make_stack(spec: ModelSpec, dtype: DTypeLike = np.float32) -> Stack:
+    """The recurrent layers of a network."""
+    above = spec.hidden * (1 + spec.bidirectional)
+    sizes = [spec.embedding or spec.vocabulary] + [above] * (spec.layers - 1)
+    cells = [
+        make_cell(
+            spec.cell,
+            size,
+            spec.hidden,
+            dtype,
+            reset=spec.reset,
+            activation=spec.activation,
+            bidirectional=spec.bidirectional,
+        )
+        for size in sizes
+    ]
+    return Stack(cells, spec.residual)
 
 
 class ModelTape(NamedTuple):
     """What forward leaves for backward; valid until the model's next forward."""
 
-    weights: tuple[Weights, ...]
-    cells: tuple[Tape, ...]
-    top: Floats  # (T, B, H): outputs of the last layer
+    inputs: Ids  # (T, B)
+    stack: StackTape
+    top: Floats  # (T, B, output size): outputs of the last layer
 
 
 class CharLM:
@@ -71,62 +114,77 @@ class CharLM:
     def __init__(self, spec: ModelSpec, dtype: DTypeLike = np.float32) -> None:
         self.spec = spec
         self.dtype = np.dtype(dtype)
-        inputs = [spec.vocabulary] + [spec.hidden] * (spec.layers - 1)
-        self.cells = tuple(GRU(size, spec.hidden, dtype) for size in inputs)
+        self.stack = make_stack(spec, dtype)
         self._buffers = Buffers(dtype)
+
+    @property
+    def causal(self) -> bool:
+        """Whether the network sees nothing of the characters that it is to predict."""
+        return self.stack.causal
 
     def initial_params(self, rng: np.random.Generator) -> NamedArrays:
         """Fresh parameters; the same generator state gives the same parameters, whatever the dtype."""
         params = NamedArrays(self.spec.shapes, self.dtype)
-        for layer, cell in enumerate(self.cells):
-            cell.initialise(params.group(f"layer{layer}"), rng)
-        params["readout.W"][...] = uniform_fan_in(rng, params["readout.W"].shape, fan_in=self.spec.hidden)
+        self.stack.initialise(params, rng)
+        if "embedding.E" in params:
+            params["embedding.E"][...] = uniform_fan_in(rng, params["embedding.E"].shape, fan_in=self.spec.embedding)
+        if "readout.W" in params:
+            params["readout.W"][...] = uniform_fan_in(rng, params["readout.W"].shape, fan_in=self.stack.output_size)
         return params
 
     def zero_state(self, batch: int) -> State:
-        """The state at the start of a text: per layer zeros (B, H)."""
-        return tuple(cell.zero_state(batch) for cell in self.cells)
+        """The state at the start of a text."""
+        return self.stack.zero_state(batch)
 
-    def prepare(self, params: NamedArrays) -> tuple[Weights, ...]:
+    def prepare(self, params: NamedArrays) -> tuple[Any, ...]:
         """Per layer, the weights as its passes want them; made once per update, or once for a whole text."""
-        return tuple(cell.prepare(params.group(f"layer{layer}")) for layer, cell in enumerate(self.cells))
+        return self.stack.prepare(params)
+
+    def dropout_masks(self, rng: np.random.Generator, rate: float, batch: int) -> Masks | None:
+        """The masks of one window, for every layer's outputs; None for a rate of 0."""
+        return self.stack.dropout_masks(rng, rate, batch) if rate else None
 
     def forward(
-        self, params: NamedArrays, inputs: Ids, state: State, weights: tuple[Weights, ...] | None = None
+        self,
+        params: NamedArrays,
+        inputs: Ids,
+        state: State,
+        *,
+        weights: tuple[Any, ...] | None = None,
+        masks: Masks | None = None,
     ) -> tuple[Floats, State, ModelTape]:
         """Predict the character after each of a window's.
 
-        inputs: ids (T, B). state: per layer (B, H). weights: `prepare(params)`, where params stay the same over
-        many calls. Returns logits (T, B, V), the state after the window, and the tape for `backward`.
-        The logits are a buffer: valid until this model's next forward, and free to be overwritten until then.
+        inputs: ids (T, B). state: of `zero_state` or of the window before. weights: `prepare(params)`, where params
+        stay the same over many calls. masks: dropout, in training only.
+        Returns logits (T, B, V), the state after the window, and the tape for `backward`. The logits are a buffer:
+        valid until this model's next forward, and free to be overwritten until then.
         """
-        T, B = inputs.shape
         weights = weights or self.prepare(params)
-        states, tapes = [], []
-        x: Ids | Floats = inputs
-        for cell, cell_weights, cell_state in zip(self.cells, weights, state, strict=True):
-            x, last, tape = cell.forward(cell_weights, x, cell_state)
-            states.append(last)
-            tapes.append(tape)
-        top = tapes[-1].states[1:]
-
-        logits = self._buffers("logits", T * B, self.spec.vocabulary)
-        np.matmul(top.reshape(T * B, -1), params["readout.W"], out=logits)
-        logits += params["readout.b"]
-        return logits.reshape(T, B, -1), tuple(states), ModelTape(weights, tuple(tapes), top)
+        x = self._embedded(params, inputs)
+        top, state, tape = self.stack.forward(weights, x, state, masks)
+        logits = read_out(top, self._readout(params), params["readout.b"], self._buffers)
+        return logits, state, ModelTape(inputs, tape, top)
 
     def backward(self, params: NamedArrays, tape: ModelTape, dlogits: Floats, grads: NamedArrays) -> None:
         """The gradients of the loss in every parameter, written to `grads`; dlogits: its slope in logits (T, B, V)."""
-        T, B, H = tape.top.shape
-        top, dlogits = tape.top.reshape(T * B, H), dlogits.reshape(T * B, -1)
-        np.matmul(top.T, dlogits, out=grads["readout.W"])
-        np.sum(dlogits, axis=0, out=grads["readout.b"])
+        W = self._readout(params)
+        dW = grads["readout.W"] if "readout.W" in grads else self._buffers("tied", *W.shape)
+        slope = read_out_back(tape.top, dlogits, W, dW, grads["readout.b"], self._buffers)
+        slope_below = self.stack.backward(tape.stack, slope, grads)
+        if slope_below is not None:
+            T, B, N = slope_below.shape
+            sum_rows_by_id(tape.inputs.reshape(-1), slope_below.reshape(T * B, N), grads["embedding.E"])
+        if self.spec.tied:
+            grads["embedding.E"] += dW.T
 
-        dx = self._buffers("dtop", T * B, H)
-        np.matmul(dlogits, params["readout.W"].T, out=dx)
-        slope: Floats | None = dx.reshape(T, B, H)
-        for layer in reversed(range(len(self.cells))):
-            assert slope is not None
-            slope = self.cells[layer].backward(
-                tape.weights[layer], tape.cells[layer], slope, grads.group(f"layer{layer}")
-            )
+    def _embedded(self, params: NamedArrays, inputs: Ids) -> Ids | Floats:
+        """The characters' learned vectors (T, B, N), or the ids themselves, which cells take for one-hot vectors."""
+        if not self.spec.embedding:
+            return inputs
+        out = self._buffers("embedded", *inputs.shape, self.spec.embedding)
+        return np.take(params["embedding.E"], inputs, axis=0, out=out, mode="clip")
+
+    def _readout(self, params: NamedArrays) -> Floats:
+        """W_y (H, V)."""
+        return params["embedding.E"].T if self.spec.tied else params["readout.W"]

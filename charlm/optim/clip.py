@@ -14,7 +14,10 @@ Arrays = Mapping[str, NDArray[np.floating[Any]]]
 
 def global_norm(grads: Arrays) -> float:
     """The Euclidean length of all gradients taken as one vector."""
-    return math.sqrt(sum(float(np.vdot(grad, grad)) for grad in grads.values()))
+    squares = [float(np.vdot(grad, grad)) for grad in grads.values()]
+    if math.inf in squares:  # too large for float32, where the sum is fastest
+        squares = [float(np.sum(np.square(grad, dtype=np.float64))) for grad in grads.values()]
+    return math.sqrt(sum(squares))
 
 
 def clip_by_global_norm(grads: Arrays, max_norm: float) -> float:

@@ -1,46 +1,162 @@
 """Optimizers: how a gradient becomes a change of the parameters.
 
 An optimizer's memory is a dictionary of arrays named after the params, so a checkpoint keeps it without knowing it.
+`update` changes the params and the memory in place; the gradients are left as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Arrays = Mapping[str, NDArray[np.floating[Any]]]
+Floats = NDArray[np.floating[Any]]
+Arrays = Mapping[str, Floats]
+
+
+class Optimizer(Protocol):
+    """What training needs of an optimizer."""
+
+    memory: dict[str, Floats]
+
+    def update(self, params: Arrays, grads: Arrays, learning_rate: float) -> None:
+        """Change `params` and the memory in place."""
 
 
 class SGD:
-    """Stochastic gradient descent, plain or with Nesterov momentum m:
+    """Stochastic gradient descent: plain, with momentum m, or (the default) with Nesterov's momentum.
 
         v <- m v + g
-        p <- p - learning_rate (g + m v)
+        p <- p - learning_rate * (g + m v)      nesterov
+        p <- p - learning_rate * v              otherwise
 
     Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013, in the form that
     evaluates the gradient at p. With m = 0 nothing is remembered: p <- p - learning_rate g.
     """
 
-    def __init__(self, params: Arrays, momentum: float = 0.9) -> None:
+    def __init__(self, params: Arrays, momentum: float = 0.9, *, nesterov: bool = True) -> None:
         self.momentum = momentum
-        self.memory = {f"velocity.{name}": np.zeros_like(array) for name, array in params.items() if momentum}
-        self._scratch = {name: np.empty_like(array) for name, array in params.items()}
+        self.nesterov = nesterov
+        self.memory = _zeros("velocity", params) if momentum else {}
+        self._scratch = _zeros("step", params)
 
     def update(self, params: Arrays, grads: Arrays, learning_rate: float) -> None:
-        """Change `params` and the memory in place."""
+        """Change `params` and the velocity in place."""
         for name, p in params.items():
-            g, step = grads[name], self._scratch[name]
-            m, rate = p.dtype.type(self.momentum), p.dtype.type(learning_rate)
-            if self.momentum:
-                v = self.memory[f"velocity.{name}"]
-                v *= m
-                v += g
-                np.multiply(v, m, out=step)
+            g, step = grads[name], self._scratch[f"step.{name}"]
+            if not self.momentum:
+                p -= np.multiply(g, learning_rate, out=step)
+                continue
+            v = self.memory[f"velocity.{name}"]
+            v *= self.momentum
+            v += g
+            if self.nesterov:
+                np.multiply(v, self.momentum, out=step)
                 step += g
-                step *= rate
+                step *= learning_rate
             else:
-                np.multiply(g, rate, out=step)
+                np.multiply(v, learning_rate, out=step)
             p -= step
+
+
+class RMSProp:
+    """Divides the gradient by a running root mean square of itself:
+
+        s <- rho s + (1 - rho) g g
+        p <- p - learning_rate * g / (sqrt(s) + epsilon)
+
+    Tieleman & Hinton, Coursera "Neural networks for machine learning", lecture 6.5, 2012.
+    """
+
+    def __init__(self, params: Arrays, *, rho: float = 0.99, epsilon: float = 1e-8) -> None:
+        self.rho, self.epsilon = rho, epsilon
+        self.memory = _zeros("square", params)
+        self._scratch = _zeros("step", params)
+
+    def update(self, params: Arrays, grads: Arrays, learning_rate: float) -> None:
+        """Change `params` and the mean squares in place."""
+        for name, p in params.items():
+            g, s, step = grads[name], self.memory[f"square.{name}"], self._scratch[f"step.{name}"]
+            _running_mean(s, g, g, self.rho, step)
+            np.sqrt(s, out=step)
+            step += self.epsilon
+            np.divide(g, step, out=step)
+            step *= learning_rate
+            p -= step
+
+
+class Adam:
+    """Running means of the gradient and of its square, both corrected for their start at zero:
+
+        m <- b1 m + (1 - b1) g              m^ = m / (1 - b1^t)
+        s <- b2 s + (1 - b2) g g            s^ = s / (1 - b2^t)
+        p <- p - learning_rate * m^ / (sqrt(s^) + epsilon)
+
+    with the update's number t = 1, 2, ... Kingma & Ba 2015 (arXiv 1412.6980). With `weight_decay` w it is AdamW,
+    Loshchilov & Hutter 2019 (arXiv 1711.05101): first p <- p - learning_rate * w * p, apart from the gradient.
+    Weights decay, biases do not: only arrays of two dimensions or more shrink.
+    """
+
+    def __init__(
+        self,
+        params: Arrays,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.betas, self.epsilon, self.weight_decay = betas, epsilon, weight_decay
+        self.memory = _zeros("mean", params) | _zeros("square", params) | {"updates": np.zeros(1)}
+        self._scratch = _zeros("step", params)
+
+    def update(self, params: Arrays, grads: Arrays, learning_rate: float) -> None:
+        """Change `params` and the means in place."""
+        self.memory["updates"] += 1
+        t = int(self.memory["updates"][0])
+        b1, b2 = self.betas
+        for name, p in params.items():
+            g, step = grads[name], self._scratch[f"step.{name}"]
+            m, s = self.memory[f"mean.{name}"], self.memory[f"square.{name}"]
+            if self.weight_decay and p.ndim > 1:
+                p *= 1 - learning_rate * self.weight_decay
+            m *= b1
+            m += np.multiply(g, 1 - b1, out=step)
+            _running_mean(s, g, g, b2, step)
+            np.sqrt(s, out=step)
+            step /= (1 - b2**t) ** 0.5
+            step += self.epsilon
+            np.divide(m, step, out=step)
+            step *= learning_rate / (1 - b1**t)
+            p -= step
+
+
+LEARNING_RATES = {"sgd": 2.0, "rmsprop": 0.002, "adam": 0.004, "adamw": 0.004}
+"""The optimizers by name, each with the peak learning rate that suits it."""
+
+
+def make_optimizer(name: str, params: Arrays, *, momentum: float, weight_decay: float) -> Optimizer:
+    """The optimizer of that name for these params; `momentum` is SGD's, `weight_decay` AdamW's."""
+    match name:
+        case "sgd":
+            return SGD(params, momentum)
+        case "rmsprop":
+            return RMSProp(params)
+        case "adam":
+            return Adam(params)
+        case "adamw":
+            return Adam(params, weight_decay=weight_decay)
+    raise ValueError(f"an optimizer is one of {', '.join(LEARNING_RATES)}, not {name!r}")
+
+
+def _zeros(kind: str, params: Arrays) -> dict[str, Floats]:
+    return {f"{kind}.{name}": np.zeros_like(array) for name, array in params.items()}
+
+
+def _running_mean(mean: Floats, a: Floats, b: Floats, keep: float, scratch: Floats) -> None:
+    """mean <- keep mean + (1 - keep) a b, in place."""
+    mean *= keep
+    np.multiply(a, b, out=scratch)
+    scratch *= 1 - keep
+    mean += scratch

@@ -23,7 +23,8 @@ import numpy as np
 
 from charlm.errors import CharlmError, CheckpointError
 from charlm.nn.arrays import Floats
-from charlm.nn.model import ModelSpec, State
+from charlm.nn.model import ModelSpec
+from charlm.nn.stack import State
 from charlm.store.atomic import told_in_one_line, write_atomic
 from charlm.text.vocabulary import Vocabulary
 

@@ -1,0 +1,72 @@
+"""What every recurrent cell has in common: its doors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from charlm.nn.arrays import Buffers, Floats, Ids
+
+
+class Cell(ABC):
+    """One recurrent layer over a window, D inputs to H units: sizes and buffers, no parameters and no state.
+
+    causal: whether an output depends on no later input. A network that predicts the next character must be.
+    """
+
+    causal = True
+
+    def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike = np.float32) -> None:
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.dtype = np.dtype(dtype)
+        self._buffers = Buffers(dtype)
+
+    @property
+    def output_size(self) -> int:
+        """The size of an output: H, but for cells made of several."""
+        return self.hidden_size
+
+    @property
+    @abstractmethod
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters."""
+
+    @abstractmethod
+    def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
+        """Fill `params` with first values."""
+
+    def zero_state(self, batch: int) -> Floats:
+        """The state at the start of a text: zeros (B, H)."""
+        return np.zeros((batch, self.hidden_size), self.dtype)
+
+    @abstractmethod
+    def prepare(self, params: Mapping[str, Floats]) -> Any:
+        """Lay out the parameters for the passes of one update; later changes of `params` do not reach the result."""
+
+    @abstractmethod
+    def forward(self, weights: Any, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Any]:
+        """Run over a window.
+
+        weights: of `prepare`. inputs: ids (T, B), each a one-hot vector of size D, or vectors (T, B, D). state: as
+        `zero_state` has it. Returns the outputs (T, B, output size), the state after the last step, and the tape for
+        `backward`. The outputs are a buffer: valid until the next forward of this cell, and not to be changed.
+        """
+
+    @abstractmethod
+    def backward(self, weights: Any, tape: Any, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
+        """The way back through a window, by the chain rule, truncated at its first step.
+
+        doutputs: slope of the loss in every output. The gradients of the parameters are written to `grads`.
+        Returns the slope in the inputs (T, B, D), a buffer, or None for ids. A tape serves once.
+        """
+
+
+def gates_of(packed: Floats, count: int) -> tuple[Floats, ...]:
+    """The `count` gates packed side by side in the last axis, as views."""
+    size = packed.shape[-1] // count
+    return tuple(packed[..., gate * size : (gate + 1) * size] for gate in range(count))

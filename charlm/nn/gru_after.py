@@ -1,0 +1,133 @@
+"""The GRU with the reset gate after the recurrent product, over a whole window.
+
+    z  = sigmoid(x W_z + h U_z + b_z)           update gate
+    r  = sigmoid(x W_r + h U_r + b_r)           reset gate
+    q  = h U_c + b_rc                           what the state says of the candidate
+    c  = tanh(x W_c + b_c + r * q)              candidate
+    h' = (1 - z) * h + z * c                    z weights the candidate, always
+
+The form of cuDNN, PyTorch and Keras: the three recurrent products of a step are one matmul, and the candidate has a
+recurrent bias b_rc (H,) of its own. It is another function than reset "before"; no change of weights joins the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from charlm.nn.arrays import Floats, Ids
+from charlm.nn.cell import Cell, gates_of
+from charlm.nn.embedding import input_slope, project, project_back
+from charlm.nn.gates import sigmoid_of_double
+from charlm.nn.gru import gate_slopes, mix
+from charlm.nn.init import orthogonal_gates, uniform_fan_in
+
+
+class Weights(NamedTuple):
+    """What one update's forward and backward passes read: copies in the layout that makes each step cheap."""
+
+    W: Floats  # (D, 3H), z and r halved: see sigmoid_of_double
+    b: Floats  # (3H,),   z and r halved
+    U: Floats  # (H, 3H), z and r halved
+    b_rc: Floats  # (H,)
+    W_T: Floats  # (3H, D), as given
+    U_T: Floats  # (3H, H), as given
+
+
+class Tape(NamedTuple):
+    """What forward leaves for backward; valid until the cell's next forward, consumed by backward."""
+
+    inputs: Ids | Floats  # (T, B) or (T, B, D)
+    gates: Floats  # (T, B, 3H): z, r and c
+    q: Floats  # (T, B, H)
+    states: Floats  # (T + 1, B, H): h before the first step, and after every step
+
+
+class GRUResetAfter(Cell):
+    """One GRU layer, D inputs to H units, reset applied after the recurrent matmul.
+
+    Memory per window of T steps and B streams, kept from window to window: T B (11 H) scalars forward and backward
+    (gates 3H, q H, states H, gate slopes 3H, slopes of h U 3H), and T B D more for the gradient of vector inputs.
+    """
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters."""
+        D, H = self.input_size, self.hidden_size
+        return {"W": (D, 3 * H), "U": (H, 3 * H), "b": (3 * H,), "b_rc": (H,)}
+
+    def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
+        """W uniform, each gate's U orthogonal, biases zero but for b_z = -1, which favours remembering."""
+        params["W"][...] = uniform_fan_in(rng, params["W"].shape, fan_in=self.hidden_size)
+        orthogonal_gates(rng, params["U"])
+        params["b"][...] = 0
+        params["b"][: self.hidden_size] = -1
+        params["b_rc"][...] = 0
+
+    def prepare(self, params: Mapping[str, Floats]) -> Weights:
+        """Lay out the parameters for the passes of one update."""
+        W, U, b = params["W"].copy(), params["U"].copy(), params["b"].copy()
+        for array in (W, U, b):
+            array[..., : 2 * self.hidden_size] *= 0.5
+        return Weights(W, b, U, params["b_rc"].copy(), W_T=params["W"].T.copy(), U_T=params["U"].T.copy())
+
+    def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
+        """Run over a window; the outputs are h, the state is h (B, H)."""
+        T, B = inputs.shape[:2]
+        H = self.hidden_size
+        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", T, B, 3 * H))
+        q_all = self._buffers("q", T, B, H)
+        states = self._buffers("states", T + 1, B, H)
+        from_h, reset_q = self._buffers("from_h", B, 3 * H), self._buffers("reset_q", B, H)
+
+        states[0] = state
+        for t in range(T):
+            h, h_next = states[t], states[t + 1]
+            a_zr, a_c = gates[t, :, : 2 * H], gates[t, :, 2 * H :]
+            np.matmul(h, weights.U, out=from_h)
+
+            a_zr += from_h[:, : 2 * H]
+            zr = sigmoid_of_double(a_zr)
+            z, r = zr[:, :H], zr[:, H:]
+
+            q = np.add(from_h[:, 2 * H :], weights.b_rc, out=q_all[t])
+            a_c += np.multiply(r, q, out=reset_q)
+            c = np.tanh(a_c, out=a_c)
+            mix(z, c, h, out=h_next)
+        return states[1:], states[T].copy(), Tape(inputs, gates, q_all, states)
+
+    def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
+        """The way back through a window. With dh the slope in h':
+
+        da_z = dh * (c - h) * z (1 - z)            da_c = dh * z * (1 - c c)
+        da_r = da_c * q * r (1 - r)                dq   = da_c * r
+        dh  <- dh * (1 - z) + [da_z, da_r, dq] U^T
+        """
+        inputs, gates, q_all, states = tape
+        T, B, H = doutputs.shape
+        da = gate_slopes(gates, states, q_all, self._buffers)
+        dhu = self._buffers("dhu", T, B, 3 * H)  # slopes of h U: da_z, da_r and dq
+        dh, from_all = self._buffers("dh", B, H), self._buffers("from_all", B, H)
+
+        dh[...] = 0
+        for t in reversed(range(T)):
+            keep, r, _ = gates_of(gates[t], 3)  # keep = 1 - z, left there by gate_slopes
+            da_z, da_r, da_c = gates_of(da[t], 3)
+            dh += doutputs[t]
+
+            da_z *= dh
+            da_c *= dh
+            da_r *= da_c
+            dhu[t, :, : 2 * H] = da[t, :, : 2 * H]
+            np.multiply(da_c, r, out=dhu[t, :, 2 * H :])
+
+            dh *= keep
+            dh += np.matmul(dhu[t], weights.U_T, out=from_all)
+
+        dhu_rows = dhu.reshape(T * B, 3 * H)
+        np.matmul(states[:T].reshape(T * B, H).T, dhu_rows, out=grads["U"])
+        np.sum(dhu_rows[:, 2 * H :], axis=0, out=grads["b_rc"])
+        project_back(inputs, da, grads["W"], grads["b"])
+        return input_slope(inputs, da, weights.W_T, self._buffers)

@@ -1,0 +1,152 @@
+"""The long short-term memory over a whole window: equations, forward, and backward right under it.
+
+    i  = sigmoid(x W_i + h U_i + b_i)           input gate
+    f  = sigmoid(x W_f + h U_f + b_f)           forget gate
+    o  = sigmoid(x W_o + h U_o + b_o)           output gate
+    g  = tanh(x W_g + h U_g + b_g)              candidate
+    c' = f * c + i * g
+    h' = o * tanh(c')
+
+Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000.
+Gates are packed in the order i, f, o, g: W (D, 4H), U (H, 4H), b (4H,). The state is (2, B, H): h, then c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from charlm.nn.arrays import Floats, Ids, time_pieces
+from charlm.nn.cell import Cell, gates_of
+from charlm.nn.embedding import input_slope, project, project_back
+from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
+from charlm.nn.init import orthogonal_gates, uniform_fan_in
+
+
+class Weights(NamedTuple):
+    """What one update's forward and backward passes read: copies in the layout that makes each step cheap."""
+
+    W: Floats  # (D, 4H), i, f and o halved: see sigmoid_of_double
+    b: Floats  # (4H,),   i, f and o halved
+    U: Floats  # (H, 4H), i, f and o halved
+    W_T: Floats  # (4H, D), as given
+    U_T: Floats  # (4H, H), as given
+
+
+class Tape(NamedTuple):
+    """What forward leaves for backward; valid until the cell's next forward, consumed by backward."""
+
+    inputs: Ids | Floats  # (T, B) or (T, B, D)
+    gates: Floats  # (T, B, 4H): i, f, o and g
+    h: Floats  # (T + 1, B, H): before the first step, and after every step
+    c: Floats  # (T + 1, B, H): the same
+    tanh_c: Floats  # (T, B, H): of c after every step
+
+
+class LSTM(Cell):
+    """One LSTM layer, D inputs to H units.
+
+    Memory per window of T steps and B streams, kept from window to window: T B (12 H) scalars forward and backward
+    (gates 4H, h, c and tanh c H each, slopes 5H), and T B D more for the gradient of vector inputs.
+    """
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters."""
+        D, H = self.input_size, self.hidden_size
+        return {"W": (D, 4 * H), "U": (H, 4 * H), "b": (4 * H,)}
+
+    def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
+        """W uniform, each gate's U orthogonal, b zero but for b_f = 1: remember at first.
+
+        Jozefowicz, Zaremba & Sutskever 2015 found that bias to matter more than most changes of the cell.
+        """
+        H = self.hidden_size
+        params["W"][...] = uniform_fan_in(rng, params["W"].shape, fan_in=H)
+        orthogonal_gates(rng, params["U"])
+        params["b"][...] = 0
+        params["b"][H : 2 * H] = 1
+
+    def zero_state(self, batch: int) -> Floats:
+        """The state at the start of a text: zeros (2, B, H)."""
+        return np.zeros((2, batch, self.hidden_size), self.dtype)
+
+    def prepare(self, params: Mapping[str, Floats]) -> Weights:
+        """Lay out the parameters for the passes of one update."""
+        H3 = 3 * self.hidden_size
+        W, U, b = params["W"].copy(), params["U"].copy(), params["b"].copy()
+        for array in (W, U, b):
+            array[..., :H3] *= 0.5
+        return Weights(W=W, b=b, U=U, W_T=params["W"].T.copy(), U_T=params["U"].T.copy())
+
+    def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
+        """Run over a window; the outputs are h, the state is h and c (2, B, H)."""
+        T, B = inputs.shape[:2]
+        H = self.hidden_size
+        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", T, B, 4 * H))
+        h_all, c_all = (self._buffers(name, T + 1, B, H) for name in ("h", "c"))
+        tanh_c = self._buffers("tanh_c", T, B, H)
+        from_h, new = self._buffers("from_h", B, 4 * H), self._buffers("new", B, H)
+
+        h_all[0], c_all[0] = state
+        for t in range(T):
+            a, c, c_next = gates[t], c_all[t], c_all[t + 1]
+            a += np.matmul(h_all[t], weights.U, out=from_h)
+            sigmoid_of_double(a[:, : 3 * H])
+            np.tanh(a[:, 3 * H :], out=a[:, 3 * H :])
+            i, f, o, g = gates_of(a, 4)
+
+            np.multiply(f, c, out=c_next)
+            c_next += np.multiply(i, g, out=new)
+            np.tanh(c_next, out=tanh_c[t])
+            np.multiply(o, tanh_c[t], out=h_all[t + 1])
+        return h_all[1:], np.stack([h_all[T], c_all[T]]), Tape(inputs, gates, h_all, c_all, tanh_c)
+
+    def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
+        """The way back through a window. With dh and dc the slopes in h' and c', dc from the step after:
+
+        dc  += dh * o (1 - tanh(c')^2)          da_o = dh * tanh(c') * o (1 - o)
+        da_i = dc * g * i (1 - i)               da_f = dc * c * f (1 - f)        da_g = dc * i * (1 - g g)
+        dc  <- dc * f                           dh  <- da U^T
+        """
+        T, B, H = doutputs.shape
+        da, dc_dh = self._slopes(tape)
+        dh, dc, via_h = (self._buffers(name, B, H) for name in ("dh", "dc", "via_h"))
+        dh[...] = 0
+        dc[...] = 0
+        for t in reversed(range(T)):
+            dh += doutputs[t]
+            dc += np.multiply(dh, dc_dh[t], out=via_h)
+            da_i, da_f, da_o, da_g = gates_of(da[t], 4)
+            da_i *= dc
+            da_f *= dc
+            da_o *= dh
+            da_g *= dc
+            dc *= tape.gates[t, :, H : 2 * H]
+            np.matmul(da[t], weights.U_T, out=dh)
+
+        np.matmul(tape.h[:T].reshape(T * B, H).T, da.reshape(T * B, 4 * H), out=grads["U"])
+        project_back(tape.inputs, da, grads["W"], grads["b"])
+        return input_slope(tape.inputs, da, weights.W_T, self._buffers)
+
+    def _slopes(self, tape: Tape) -> tuple[Floats, Floats]:
+        """What dc (for o: dh) is multiplied with, (T, B, 4H), and dc'/dh' = o (1 - tanh(c')^2), (T, B, H)."""
+        T, B, H4 = tape.gates.shape
+        H = H4 // 4
+        slopes, dc_dh = self._buffers("slopes", T, B, H4), self._buffers("dc_dh", T, B, H)
+        for piece in time_pieces(T, B * H):
+            i, f, o, g = gates_of(tape.gates[piece], 4)
+            s_i, s_f, s_o, s_g = gates_of(slopes[piece], 4)
+            sigmoid_slope(i, out=s_i)
+            s_i *= g
+            sigmoid_slope(f, out=s_f)
+            s_f *= tape.c[piece]
+            sigmoid_slope(o, out=s_o)
+            s_o *= tape.tanh_c[piece]
+            tanh_slope(g, out=s_g)
+            s_g *= i
+            tanh_slope(tape.tanh_c[piece], out=dc_dh[piece])
+            dc_dh[piece] *= o
+        return slopes, dc_dh

@@ -1,0 +1,116 @@
+"""The plain recurrent network over a whole window: equation, forward, and backward right under it.
+
+    h' = f(x W + h U + b)        f = tanh or relu
+
+Elman, "Finding structure in time", 1990. It has no gates, so its slopes shrink or grow with every step; the GRU and
+the LSTM exist because of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from charlm.nn.arrays import Floats, Ids, time_pieces
+from charlm.nn.cell import Cell
+from charlm.nn.embedding import input_slope, project, project_back
+from charlm.nn.gates import tanh_slope
+from charlm.nn.init import orthogonal, uniform_fan_in
+
+
+class Weights(NamedTuple):
+    """What one update's forward and backward passes read."""
+
+    W: Floats  # (D, H)
+    b: Floats  # (H,)
+    U: Floats  # (H, H)
+    W_T: Floats  # (H, D)
+    U_T: Floats  # (H, H)
+
+
+class Tape(NamedTuple):
+    """What forward leaves for backward; valid until the cell's next forward."""
+
+    inputs: Ids | Floats  # (T, B) or (T, B, D)
+    states: Floats  # (T + 1, B, H): h before the first step, and after every step
+
+
+class RNN(Cell):
+    """One plain recurrent layer, D inputs to H units, with `activation` "tanh" or "relu".
+
+    Memory per window of T steps and B streams, kept from window to window: T B (2 H) scalars forward and backward
+    (states H, slopes H), and T B D more for the gradient of vector inputs.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, dtype: DTypeLike = np.float32, activation: str = "tanh"
+    ) -> None:
+        super().__init__(input_size, hidden_size, dtype)
+        self.activation = activation
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters."""
+        D, H = self.input_size, self.hidden_size
+        return {"W": (D, H), "U": (H, H), "b": (H,)}
+
+    def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
+        """W uniform, U orthogonal, b zero."""
+        params["W"][...] = uniform_fan_in(rng, params["W"].shape, fan_in=self.hidden_size)
+        params["U"][...] = orthogonal(rng, self.hidden_size)
+        params["b"][...] = 0
+
+    def prepare(self, params: Mapping[str, Floats]) -> Weights:
+        """Lay out the parameters for the passes of one update."""
+        W, U, b = params["W"], params["U"], params["b"]
+        return Weights(W=W.copy(), b=b.copy(), U=U.copy(), W_T=W.T.copy(), U_T=U.T.copy())
+
+    def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
+        """Run over a window; the outputs are h, the state is h (B, H)."""
+        T, B = inputs.shape[:2]
+        states = self._buffers("states", T + 1, B, self.hidden_size)
+        from_h = self._buffers("from_h", B, self.hidden_size)
+        project(inputs, weights.W, weights.b, out=states[1:])
+        states[0] = state
+        for t in range(T):
+            a = states[t + 1]
+            a += np.matmul(states[t], weights.U, out=from_h)
+            if self.activation == "tanh":
+                np.tanh(a, out=a)
+            else:
+                np.maximum(a, 0, out=a)
+        return states[1:], states[T].copy(), Tape(inputs, states)
+
+    def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
+        """The way back through a window. With dh the slope in h':
+
+        da  = dh * f'(a)           tanh' = 1 - h' h',   relu' = 1 where h' > 0
+        dh <- da U^T
+        """
+        inputs, states = tape
+        T, B, H = doutputs.shape
+        da = self._slopes(states[1:])
+        dh = self._buffers("dh", B, H)
+        dh[...] = 0
+        for t in reversed(range(T)):
+            dh += doutputs[t]
+            da[t] *= dh
+            np.matmul(da[t], weights.U_T, out=dh)
+
+        np.matmul(states[:T].reshape(T * B, H).T, da.reshape(T * B, H), out=grads["U"])
+        project_back(inputs, da, grads["W"], grads["b"])
+        return input_slope(inputs, da, weights.W_T, self._buffers)
+
+    def _slopes(self, h: Floats) -> Floats:
+        """f'(a) for the whole window (T, B, H), in terms of h = f(a)."""
+        T, B, H = h.shape
+        slopes = self._buffers("slopes", T, B, H)
+        for piece in time_pieces(T, B * H):
+            if self.activation == "tanh":
+                tanh_slope(h[piece], out=slopes[piece])
+            else:
+                np.greater(h[piece], 0, out=slopes[piece], casting="unsafe")
+        return slopes

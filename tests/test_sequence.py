@@ -1,0 +1,114 @@
+"""Networks that read a whole sequence: what they may know, that they learn, and that train and sample refuse them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from charlm.errors import SpecError
+from charlm.nn.arrays import NamedArrays
+from charlm.nn.loss import cross_entropy, mean_squared_error
+from charlm.nn.model import CharLM, ModelSpec
+from charlm.nn.sequence import Cloze, SequenceModel
+from charlm.optim.optimizers import Adam
+from charlm.sampling import SampleSpec, sample
+from charlm.text.vocabulary import Vocabulary
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_cloze_does_not_see_the_character_it_predicts(cell: str, layers: int, rng: np.random.Generator) -> None:
+    """Another character at t changes nothing at t, and changes something elsewhere on both sides."""
+    T, B, V = 6, 2, 5
+    model = Cloze(V, 4, layers=layers, cell=cell, dtype=np.float64)
+    params = model.initial_params(rng)
+    ids = rng.integers(0, V, (T, B))
+    before = model.forward(params, ids)[0].copy()
+    for t in range(T):
+        changed = ids.copy()
+        changed[t] = (changed[t] + 1) % V
+        after = model.forward(params, changed)[0]
+        np.testing.assert_array_equal(after[t], before[t])
+        assert all((after[other] != before[other]).any() for other in range(T) if other != t)
+
+
+def test_cloze_gradients_are_those_of_its_loss(rng: np.random.Generator) -> None:
+    """Element-wise central differences over every parameter."""
+    T, B, V, H = 4, 3, 5, 2
+    model = Cloze(V, H, dtype=np.float64)
+    params = model.initial_params(rng)
+    ids = rng.integers(0, V, (T, B))
+
+    def loss() -> float:
+        return cross_entropy(model.forward(params, ids)[0], ids)[0]
+
+    logits, tape = model.forward(params, ids)
+    _, dlogits = cross_entropy(logits, ids)
+    grads = NamedArrays.like(params)
+    model.backward(params, tape, dlogits, grads)
+    numeric = np.empty_like(params.flat)
+    for i, value in enumerate(params.flat.copy()):
+        losses = []
+        for moved in (value + 1e-5, value - 1e-5):
+            params.flat[i] = moved
+            losses.append(loss())
+        params.flat[i] = value
+        numeric[i] = (losses[0] - losses[1]) / 2e-5
+    np.testing.assert_allclose(grads.flat, numeric, rtol=1e-6, atol=1e-9)
+
+
+def test_cloze_fills_a_gap_that_only_the_future_tells(rng: np.random.Generator) -> None:
+    """In a text where every character is repeated once, the later copy tells the earlier one."""
+    V, T, B = 8, 20, 16
+    model = Cloze(V, 16)
+    params = model.initial_params(rng)
+    grads, optimizer = NamedArrays.like(params), Adam(params)
+    for _ in range(150):
+        ids = np.repeat(rng.integers(0, V, (T // 2, B)), 2, axis=0)
+        logits, tape = model.forward(params, ids)
+        nats, dlogits = cross_entropy(logits, ids)
+        model.backward(params, tape, dlogits, grads)
+        optimizer.update(params, grads, 0.02)
+    assert nats < 0.4 * np.log(V)
+
+
+def test_bidirectional_network_fits_targets_from_both_sides(rng: np.random.Generator) -> None:
+    """Targets that depend on the step after are learned by reading in both directions, and not from the past alone."""
+    N, T, D = 100, 10, 4
+    losses = {}
+    for bidirectional in (True, False):
+        model = SequenceModel(D, 24, 1, bidirectional=bidirectional)
+        params = model.initial_params(rng)
+        grads, optimizer = NamedArrays.like(params), Adam(params)
+        for _ in range(150):
+            x = rng.standard_normal((T, N, D)).astype(np.float32)
+            y = np.roll(x[..., :1], -1, axis=0)
+            y[-1] = 0
+            outputs, tape = model.forward(params, x)
+            losses[bidirectional], doutputs = mean_squared_error(outputs, y)
+            model.backward(params, tape, doutputs, grads)
+            optimizer.update(params, grads, 0.02)
+    assert losses[True] < 0.1 < 0.5 < losses[False]
+
+
+def test_a_thousand_sequences_are_fitted(rng: np.random.Generator) -> None:
+    """Inputs (1000, 10, 32) to targets (1000, 10, 1) with 64 units, trained with Adam on squared error."""
+    x = rng.standard_normal((1000, 10, 32)).astype(np.float32).swapaxes(0, 1).copy()
+    y = np.tanh(x[..., :1] + np.roll(x[..., 1:2], -1, axis=0))
+    model = SequenceModel(32, 64, 1)
+    params = model.initial_params(rng)
+    grads, optimizer = NamedArrays.like(params), Adam(params)
+    for _ in range(60):
+        outputs, tape = model.forward(params, x)
+        loss, doutputs = mean_squared_error(outputs, y)
+        model.backward(params, tape, doutputs, grads)
+        optimizer.update(params, grads, 0.01)
+    assert loss < 0.1 * y.var()
+
+
+def test_sampling_refuses_a_network_that_sees_the_future(rng: np.random.Generator) -> None:
+    """With a sentence that says why."""
+    model = CharLM(ModelSpec(3, 4, bidirectional=True))
+    assert not model.causal
+    with pytest.raises(SpecError, match="bidirectional network fills gaps"):
+        sample(model, model.initial_params(rng), Vocabulary("abc"), "a", SampleSpec(), rng)
