@@ -6,6 +6,8 @@ import math
 import time
 from dataclasses import dataclass
 
+MOST_STEPS = 2.0**62
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -17,9 +19,11 @@ class Budget:
     @classmethod
     def of(cls, *, steps: int | None, epochs: float | None, minutes: float, steps_per_epoch: int) -> Budget:
         """The budget that is meant: steps before epochs before minutes."""
-        if steps is None and epochs is None:
-            return cls(None, 60 * minutes)
-        return cls(steps if steps is not None else max(1, math.ceil(epochs * steps_per_epoch)), None)  # type: ignore[operator]
+        if steps is not None:
+            return cls(steps, None)
+        if epochs is not None:
+            return cls(max(1, math.ceil(min(epochs * steps_per_epoch, MOST_STEPS))), None)
+        return cls(None, 60 * minutes)
 
     def share(self, steps: int, seconds: float) -> float:
         """The share that is used after so many updates and seconds, 0 to 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,9 @@ def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = "step
         raise StorageError(f"no folder {output.parent} to write {output.name} in: make it, or choose another place")
     figure = draw([Run.open(run) for run in runs], against)
     picture = BytesIO()
-    figure.savefig(picture, format=output.suffix[1:].lower())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks
+        figure.savefig(picture, format=output.suffix[1:].lower())
     write_atomic(output, picture.getvalue())
 
 
@@ -61,7 +64,11 @@ def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
     bits = axes.secondary_yaxis("right", functions=(_bits, _nats))
     bits.set_ylabel("bits per character")
     bits.spines["right"].set_visible(False)
-    axes.legend(frameon=False, loc="upper right")
+    losses = [record["nats"] for run in runs for record in run.metrics()]
+    low, high = min(losses), max(_most([record["nats"] for record in run.metrics()]) for run in runs)
+    axes.set_ylim(low - 0.06 * (high - low), high)
+    for text in axes.legend(frameon=False, loc="upper right").get_texts():
+        text.set_parse_math(False)  # a name may hold dollar signs
     return figure
 
 
@@ -71,13 +78,14 @@ def _draw_run(axes: Axes, run: Run, colour: str, against: str, alone: bool) -> N
     if not train[0] and not validation[0]:
         raise RunError(f"{run.path} has no metrics to draw yet: train it for longer")
     name = str(run.config.get("corpus", {}).get("name", run.path.name)) if alone else run.path.name
-    label = "" if alone else f"{name}: "
+    name = name.encode("utf-8", "replace").decode()  # a file name need not be text
+    label = "" if alone else f" of {name}"
 
-    axes.plot(*train, color=colour if not alone else "#999999", linewidth=1, alpha=0.8, label=f"{label}training")
+    axes.plot(*train, color=colour if not alone else "#999999", linewidth=1, alpha=0.8, label=f"training{label}")
     if not validation[0]:
-        axes.set_title(name, loc="left")
+        axes.set_title(name, loc="left", parse_math=False)
         return
-    axes.plot(*validation, color=colour, linewidth=2, marker="o", markersize=3.5, label=f"{label}validation")
+    axes.plot(*validation, color=colour, linewidth=2, marker="o", markersize=3.5, label=f"validation{label}")
     best = min(zip(validation[1], validation[0], strict=True))
     axes.plot([best[1]], [best[0]], marker="*", markersize=13, color=colour, markeredgecolor="white", linestyle="none")
     axes.annotate(
@@ -87,9 +95,8 @@ def _draw_run(axes: Axes, run: Run, colour: str, against: str, alone: bool) -> N
         axes.set_title(
             f"{name}: {best[0]:.3f} nats per character ({best[0] / math.log(2):.2f} bits) on text it never saw",
             loc="left",
+            parse_math=False,
         )
-    low, high = min(train[1] + validation[1]), _most(train[1] + validation[1])
-    axes.set_ylim(low - 0.06 * (high - low), high)
 
 
 def _bits(nats: Any) -> Any:

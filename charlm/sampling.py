@@ -85,7 +85,8 @@ def choose(logits: Floats, spec: SampleSpec, rng: np.random.Generator) -> int:
     """Choose an id by its probability, from logits (V,), under the temperature, top_k and top_p of `spec`."""
     if spec.temperature == 0:
         return int(np.argmax(logits))
-    p = np.exp((logits - logits.max()) / np.float64(spec.temperature))
+    with np.errstate(over="ignore"):  # at temperatures near 0, exp(-infinity) = 0 is what is meant
+        p = np.exp((logits - logits.max()) / np.float64(spec.temperature))
     if spec.top_k is not None or spec.top_p is not None:
         p = _truncated(p, spec.top_k or len(p), spec.top_p or 1.0)
     cumulative = np.cumsum(p)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.errors import UnknownCharacterError
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import target_nats
 from charlm.nn.model import CharLM
@@ -23,7 +24,7 @@ BLOCK = 2**18  # characters scored at a time: bounds the memory whatever the len
 LANES = 64  # parts of a block that are read side by side
 LANE_MINIMUM = 512  # characters; shorter lanes would mostly repeat their neighbour's work
 STEPS = 64  # time steps between two looks at whether a lane has come to agree
-AGREEMENT = 1e-5  # largest difference of two states that are taken for the same
+AGREEMENT = 1e-7  # largest difference of two states that are taken for the same
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Score:
     @property
     def perplexity(self) -> float:
         """exp of the nats per character: between how many equally likely characters the model hesitates."""
-        return math.exp(self.nats_per_char)
+        return math.inf if self.nats_per_char > 700 else math.exp(self.nats_per_char)
 
     def __add__(self, other: Score) -> Score:
         return Score(self.characters + other.characters, self.nats + other.nats)
@@ -63,13 +64,20 @@ def score(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, text: str 
     Raises UnknownCharacterError for a character that is not in the vocabulary.
     """
     pieces = [text] if isinstance(text, str) else text
-    blocks = (
-        vocabulary.encode(piece[start : start + BLOCK]) for piece in pieces for start in range(0, len(piece), BLOCK)
-    )
+    blocks = (ids for piece in pieces for ids in _encoded(vocabulary, piece))
     total = Score(0, 0.0)
     for nats in surprisal(model, params, blocks, vocabulary.start):
         total += Score(len(nats), float(nats.sum()))
     return total
+
+
+def _encoded(vocabulary: Vocabulary, piece: str) -> Iterator[Ids]:
+    """The ids of a piece of text, block by block."""
+    try:
+        for start in range(0, len(piece), BLOCK):
+            yield vocabulary.encode(piece[start : start + BLOCK])
+    except UnknownCharacterError:
+        vocabulary.encode(piece)  # raises it with the place in the whole piece
 
 
 def score_ids(model: CharLM, params: NamedArrays, ids: Ids, start: int) -> Score:

@@ -34,6 +34,7 @@ from charlm.store.run import Run, free_run_path
 from charlm.text.streams import fitting_window, streams, windows_per_epoch
 from charlm.version import __version__
 
+EXPLODED = 1000.0  # nats per character: no text costs as much
 SAVE_SECONDS = 60.0  # a crash loses at most this much work, or what lies between two evaluations
 
 
@@ -70,7 +71,8 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         for name in ("batch", "window", "evaluations", "reports"):
-            _require(getattr(self, name) >= 1, name, "a whole number of at least 1", getattr(self, name))
+            value = getattr(self, name)
+            _require(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
         _require(0 < self.minutes < math.inf, "minutes", "a number above 0", self.minutes)
         for name in ("learning_rate", "clip_norm", "clip_value", "steps", "epochs"):
             value = getattr(self, name)
@@ -81,8 +83,15 @@ class TrainSpec:
         _require(0 <= self.weight_decay < 1, "weight_decay", "at least 0 and below 1", self.weight_decay)
         _require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
         _require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1", self.val_fraction)
-        _require(self.rng_seed >= 0, "rng_seed", "a whole number of at least 0", self.rng_seed)
+        is_seed = isinstance(self.rng_seed, int) and self.rng_seed >= 0
+        _require(is_seed, "rng_seed", "a whole number of at least 0", self.rng_seed)
+        _require(self.steps is None or isinstance(self.steps, int), "steps", "a whole number", self.steps)
         _require(self.steps is None or self.epochs is None, "budget", "steps or epochs, not both", "both")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate that was given, or the optimizer's own."""
+        return LEARNING_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
 
 
 def new_run(
@@ -119,7 +128,7 @@ def new_run(
             "characters": len(corpus.ids),
         },
         "model": asdict(model),
-        "training": asdict(replace(spec, window=window, batch=batch)),
+        "training": asdict(replace(spec, window=window, batch=batch, learning_rate=spec.peak_learning_rate)),
     }
     return Run.create(Path(out) if out is not None else free_run_path(corpus.name), config)
 
@@ -202,7 +211,7 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
     model = CharLM(model_spec(run))
     params, optimizer, state, tally = _begin(run, model, spec)
     grads = NamedArrays.like(params)
-    schedule = Schedule(spec.learning_rate or LEARNING_RATES[spec.optimizer], spec.schedule)
+    schedule = Schedule(spec.peak_learning_rate, spec.schedule)
     budget = training_budget(spec, len(training_ids))
     journal = Journal(run, tally, spec.window * spec.batch, steps_per_epoch(spec, len(training_ids)))
     clock = Clock(tally.seconds)
@@ -211,6 +220,8 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
 
     def save(*paths: Path) -> None:
         nonlocal saved_step, saved_seconds
+        if not np.isfinite(params.flat).all():
+            raise _divergence(run, tally)
         now = Checkpoint(model.spec, corpus.vocabulary, params, optimizer.memory, state, asdict(tally))
         for path in paths:
             save_checkpoint(path, now)
@@ -226,19 +237,24 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
 
             masks = model.dropout_masks(np.random.default_rng([spec.rng_seed, tally.step]), spec.dropout, spec.batch)
 
-            logits, state, tape = model.forward(params, window.inputs, state, masks=masks)
-            nats, dlogits = cross_entropy(logits, window.targets)
-            model.backward(params, tape, dlogits, grads)
-            norm = _clip(grads, spec)
-            _refuse_divergence(nats, norm, run, tally)
-            optimizer.update(params, grads, learning_rate)
+            with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is told as divergence
+                logits, state, tape = model.forward(params, window.inputs, state, masks=masks)
+                nats, dlogits = cross_entropy(logits, window.targets)
+                model.backward(params, tape, dlogits, grads)
+                norm = _clip(grads, spec)
+                if not (nats < EXPLODED and norm < math.inf):
+                    raise _divergence(run, tally)
+                optimizer.update(params, grads, learning_rate)
 
             journal.count(nats, clock.seconds)
             before, share = share, budget.share(tally.step, tally.seconds)
             if _passes(before, share, spec.reports):
                 journal.report(learning_rate, norm)
             if evaluated := _passes(before, share, spec.evaluations):
-                loss = score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char
+                with np.errstate(over="ignore", invalid="ignore"):
+                    loss = score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char
+                if not loss < EXPLODED:
+                    raise _divergence(run, tally)
                 is_best = journal.evaluation(loss, learning_rate, norm)
                 save(*[run.best_path] * is_best, run.last_path)
             elif tally.seconds - saved_seconds > SAVE_SECONDS:
@@ -261,6 +277,8 @@ def _begin(run: Run, model: CharLM, spec: TrainSpec) -> tuple[NamedArrays, Optim
         params.copy_from(checkpoint.params)
         for name, array in optimizer.memory.items():
             array[...] = checkpoint.memory[name]
+        if [array.shape for array in checkpoint.state] != [array.shape for array in state]:
+            raise RunError(f"{run.last_path} was trained with another batch than {run.path} says: start a new run")
         state, tally = checkpoint.state, Tally(**checkpoint.progress)
     run.forget_metrics_after(tally.step)
     return params, optimizer, state, tally
@@ -273,12 +291,11 @@ def _clip(grads: NamedArrays, spec: TrainSpec) -> float:
     return global_norm(grads) if spec.clip_norm is None else clip_by_global_norm(grads, spec.clip_norm)
 
 
-def _refuse_divergence(nats: float, norm: float, run: Run, tally: Tally) -> None:
-    if math.isfinite(nats) and math.isfinite(norm):
-        return
-    raise DivergenceError(
-        f"training diverged: the loss is no longer a number after {tally.step} updates; start again with a lower --lr "
-        f"or --clip-norm{f' (the checkpoints in {run.path} are from before and good)' if tally.best_step else ''}"
+def _divergence(run: Run, tally: Tally) -> DivergenceError:
+    kept = f" (the checkpoints in {run.path} are from before and good)" if tally.best_step else ""
+    return DivergenceError(
+        f"training diverged: after {tally.step} updates the loss has exploded or is no longer a number; "
+        f"start again with a lower --lr or --clip-norm{kept}"
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from runs import few_examples
 
 from charlm.budget import Budget, Clock
-from charlm.optim.schedules import WarmUpCosine
+from charlm.optim.schedules import Schedule
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_share_grows_from_0_to_1(steps: int, seconds: float) -> None:
 @given(looks=st.lists(st.floats(0, 180), max_size=20), step=st.integers(0, 500), at=st.floats(0, 180))
 def test_a_rate_does_not_depend_on_earlier_looks_at_the_clock(looks: list[float], step: int, at: float) -> None:
     """Law: the rate of a time budget follows from (step, seconds) alone, as the documented curve has it."""
-    budget, schedule = Budget(None, 180.0), WarmUpCosine(2.0)
+    budget, schedule = Budget(None, 180.0), Schedule(2.0)
     for look in looks:
         schedule(step, budget.share(step, look))
     fall = 0.02 + 0.98 * (1 + math.cos(math.pi * at / 180)) / 2

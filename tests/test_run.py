@@ -103,20 +103,25 @@ def test_checkpoint_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             checkpoint_path(wrong)
 
 
+def record(step: int, nats: float) -> dict[str, object]:
+    """A line of metrics.jsonl, as far as a reader needs it."""
+    return {"step": step, "characters": 40 * step, "seconds": 0.5 * step, "split": "train", "nats": nats}
+
+
 @pytest.mark.parametrize("cut", ["", "{", '{"step": 3', '{"step": 3, "nats": 1.0}', "\0\0\0"])
 def test_a_cut_last_line_is_left_out(cut: str, tmp_path: Path) -> None:
     """Law: a line without its end was being written when the machine died: it is not read, and not built upon."""
     run = Run.create(tmp_path / "run", CONFIG)
     assert run.metrics() == []
-    run.log([{"step": 1, "nats": 0.1 + 0.2}, {"step": 2, "nats": 1e-300}])
+    run.log([record(1, 0.1 + 0.2), record(2, 1e-300)])
     whole = run.metrics()
-    assert whole == [{"step": 1, "nats": 0.1 + 0.2}, {"step": 2, "nats": 1e-300}]
+    assert whole == [record(1, 0.1 + 0.2), record(2, 1e-300)]
     with run.metrics_path.open("a") as file:
         file.write(cut)
     assert run.metrics() == whole
     run.forget_metrics_after(2)
-    run.log([{"step": 3, "nats": 1.0}])
-    assert [record["step"] for record in run.metrics()] == [1, 2, 3]
+    run.log([record(3, 1.0)])
+    assert [entry["step"] for entry in run.metrics()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,8 @@ def test_a_cut_last_line_is_left_out(cut: str, tmp_path: Path) -> None:
 def test_a_damaged_line_in_between_is_refused(line: bytes, tmp_path: Path) -> None:
     """Law: told with its number, in one line."""
     run = Run.create(tmp_path / "run", CONFIG)
-    run.metrics_path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    first, third = (json.dumps(record(step, 1.0)).encode() for step in (1, 3))
+    run.metrics_path.write_bytes(first + b"\n" + line + b"\n" + third + b"\n")
     with pytest.raises(RunError, match="line 2") as raised:
         run.metrics()
     assert len(str(raised.value).splitlines()) == 1
@@ -134,7 +140,7 @@ def test_a_damaged_line_in_between_is_refused(line: bytes, tmp_path: Path) -> No
 def test_forget_metrics_after(tmp_path: Path) -> None:
     """Law: exactly the records up to that step stay, byte for byte."""
     run = Run.create(tmp_path / "run", CONFIG)
-    run.log([{"step": step, "nats": step / 3, "split": "train"} for step in (2, 4, 4, 6)])
+    run.log([record(step, step / 3) for step in (2, 4, 4, 6)])
     lines = run.metrics_path.read_bytes().splitlines(keepends=True)
     run.forget_metrics_after(5)
     assert run.metrics_path.read_bytes() == b"".join(lines[:3])

@@ -30,7 +30,7 @@ from charlm import summary, training
 from charlm.errors import CharlmError, CorpusError, DivergenceError, RunError, SpecError, StorageError
 from charlm.nn.arrays import Floats, Ids
 from charlm.nn.loss import cross_entropy
-from charlm.optim.schedules import WarmUpCosine
+from charlm.optim.schedules import Schedule
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
@@ -280,7 +280,7 @@ def test_a_budget_of_minutes(seconds: float, corpus: Corpus, tmp_path: Path, mon
     seen = list(train(run, corpus))
     assert len(seen) == math.ceil(120 / seconds)
     assert seen[-1].share == 1 and seen[-1].evaluated and seen[-1].validation_nats is not None
-    schedule = WarmUpCosine(TINY.learning_rate)
+    schedule = Schedule(train_spec(run).learning_rate)
     for number, progress in enumerate(seen):
         assert progress.step == number + 1
         assert progress.share == pytest.approx(min(1.0, (number + 1) * seconds / 120))

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import click
@@ -74,6 +75,7 @@ def charlm() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 error, 2 usage, 130 or 143 stopped by a signal."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         _speak_utf8(stream)
     debug: dict[str, Any] = {}
@@ -105,6 +107,14 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}; use a smaller --hidden, --batch or --window"
     return " ".join(str(error).split())
+
+
+def _open_what_is_closed() -> None:
+    """A stream that the caller closed (`>&-`, `<&-`) is an empty one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - open as long as the process
+            setattr(sys, name, nothing)
 
 
 def _speak_utf8(stream: IO[str]) -> None:

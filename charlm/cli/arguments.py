@@ -10,17 +10,14 @@ import click
 from charlm import is_run, newest_run
 
 
-class Utf8Text(click.ParamType[str]):
-    """Text from the command line as UTF-8, whatever the locale made of its bytes."""
-
-    name = "text"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Undo a decoding under another locale. Fails where the bytes are not UTF-8."""
-        try:
-            return os.fsencode(value).decode("utf-8") if any("\ud800" <= c <= "\udfff" for c in value) else value
-        except UnicodeDecodeError:
-            self.fail("is not UTF-8 text", param, ctx)
+def as_utf8(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Text from the command line as UTF-8, whatever the locale made of its bytes. An option's callback."""
+    if value is None or not any("\ud800" <= character <= "\udfff" for character in value):
+        return value
+    try:
+        return os.fsencode(value).decode("utf-8")
+    except UnicodeDecodeError:
+        raise click.BadParameter("it is not UTF-8 text", ctx, param) from None
 
 
 def run_or_newest(target: str | Path | None) -> Path:

@@ -7,8 +7,6 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-import click
-
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -34,4 +32,5 @@ class Interrupts:
             # Files are replaced whole or not at all, so leaving between any two instructions loses nothing else.
             os._exit(128 + number)
         self.signal = number
-        click.echo("\nFinishing the step and saving ... (once more to leave at once)", err=True)
+        # Not through sys.stderr: the signal may have come in the middle of a write to it.
+        os.write(2, b"\nFinishing the step and saving ... (once more to leave at once)\n")

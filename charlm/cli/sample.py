@@ -9,7 +9,7 @@ import sys
 import click
 
 from charlm import SampleSpec, blas_threads, load
-from charlm.cli.arguments import Utf8Text, run_or_newest
+from charlm.cli.arguments import as_utf8, run_or_newest
 
 
 @click.command("sample", short_help="Write text that continues a seed text.")
@@ -17,7 +17,7 @@ from charlm.cli.arguments import Utf8Text, run_or_newest
 @click.option(
     "--seed",
     default="",
-    type=Utf8Text(),
+    callback=as_utf8,
     help="Seed text: one character or many to continue from. "
     "(The seed of the random numbers is --rng-seed.)  [default: the start of a line]",
 )
@@ -30,7 +30,7 @@ from charlm.cli.arguments import Utf8Text, run_or_newest
 )
 @click.option("--top-k", type=int, help="Choose among the K likeliest characters only.")
 @click.option("--top-p", type=float, help="Choose among the likeliest that together reach this probability.")
-@click.option("--stop", type=Utf8Text(), help="End before this string.")
+@click.option("--stop", callback=as_utf8, help="End before this string.")
 @click.option(
     "--rng-seed",
     type=click.IntRange(min=0),
@@ -57,6 +57,7 @@ def command(
     """
     spec = SampleSpec(length, temperature, top_k, top_p, stop)
     model = load(run_or_newest(run))
+    model.sample(seed)  # refuses an unknown character before anything is said
     if rng_seed is None:
         rng_seed = secrets.randbelow(2**32)
         click.echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)

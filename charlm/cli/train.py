@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import Any
 
@@ -156,7 +157,7 @@ def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: d
     run = Run.open(resume)
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
         change_budget(run, **budget)
-    return run, read_corpus(sources or run.config["corpus"]["sources"])
+    return run, read_corpus(sources or run.sources)
 
 
 def _note_smaller_window(run: Run, asked: dict[str, Any]) -> None:
@@ -172,15 +173,15 @@ def _note_smaller_window(run: Run, asked: dict[str, Any]) -> None:
 def _watch(run: Run, corpus: Corpus, quiet: bool, as_json: bool) -> None:
     """Train, showing what happens, until the budget is used or a signal comes."""
     progress: Progress | None = None
+    training = train(run, corpus)
     with Interrupts() as interrupts, Watcher(run, corpus, quiet) as watcher:
-        training = train(run, corpus)
         for progress in training:
             watcher.show(progress)
             if interrupts.signal:
                 training.close()  # saves
                 break
     if interrupts.signal:
-        click.echo(f"Stopped and saved. Go on with: charlm train --resume {run.path}", err=True)
+        click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
         sys.exit(128 + interrupts.signal)
     if progress is None:
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
@@ -201,4 +202,4 @@ def _conclude(run: Run) -> None:
         f"best at step {figures['best_step']:,} of {figures['steps']:,}"
     )
     click.echo(f"  run      {run.path}\n  picture  {run.plot_path}\n  model    {run.best_path}")
-    click.echo(f"Next: charlm sample {run.path} --seed T")
+    click.echo(f"Next: charlm sample {shlex.quote(str(run.path))} --seed T")

@@ -25,10 +25,6 @@ class Watcher:
         self.run = run
         self.quiet = quiet
         self._in_terminal = sys.stderr.isatty()
-        self._bar: Any = tqdm(
-            total=1.0, bar_format=BAR, file=sys.stderr, disable=quiet or not self._in_terminal, dynamic_ncols=True
-        )
-        self._drawn = self._drawing = 0.0
         if not quiet:
             model = run.config["model"]
             click.echo(
@@ -36,6 +32,10 @@ class Watcher:
                 f"{model['layers']} layer(s) of {model['hidden']} units. The run is in {run.path}",
                 err=True,
             )
+        self._bar: Any = tqdm(
+            total=1.0, bar_format=BAR, file=sys.stderr, disable=quiet or not self._in_terminal, dynamic_ncols=True
+        )
+        self._drawn = self._drawing = 0.0
 
     def __enter__(self) -> Watcher:
         return self
@@ -44,7 +44,7 @@ class Watcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        if self.run.metrics_path.exists():
+        if self.run.metrics():
             self._draw()
 
     def show(self, progress: Progress) -> None:

@@ -57,8 +57,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "model": asdict(checkpoint.spec),
         "vocabulary": checkpoint.vocabulary.characters,
         "progress": dict(checkpoint.progress),
-        "sha256": _sha256(tensors),
     }
+    head["sha256"] = _sha256(head, tensors)
     write_atomic(path, save(tensors, metadata={KEY: json.dumps(head, sort_keys=True)}))
 
 
@@ -96,8 +96,8 @@ def _tensors(checkpoint: Checkpoint) -> dict[str, Floats]:
 def _checkpoint(head: dict[str, Any], tensors: dict[str, Floats]) -> Checkpoint:
     if head["format"] != FORMAT:
         raise CheckpointError(f"its format is {head['format']!r} and this charlm reads format {FORMAT}")
-    if head["sha256"] != _sha256(tensors):
-        raise CheckpointError("its tensors do not match their checksum")
+    if head.pop("sha256") != _sha256(head, tensors):
+        raise CheckpointError("its content does not match its checksum")
     spec = ModelSpec(**head["model"])
     vocabulary = Vocabulary(head["vocabulary"])
     params = _group(tensors, "params/")
@@ -122,8 +122,8 @@ def _group(tensors: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 
-def _sha256(tensors: Mapping[str, Floats]) -> str:
-    digest = hashlib.sha256()
+def _sha256(head: Mapping[str, Any], tensors: Mapping[str, Floats]) -> str:
+    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
     for name in sorted(tensors):
         array = tensors[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

@@ -51,8 +51,8 @@ def read_corpus(sources: str | Path | Sequence[str | Path], name: str | None = N
     """
     given = [sources] if isinstance(sources, str | Path) else list(sources)
     texts = list(read_texts(given))
-    text = "\n".join(part.text.removesuffix("\n") for part in texts[:-1])
-    text = f"{text}\n{texts[-1].text}" if len(texts) > 1 else texts[0].text
+    *before, last = [part.text for part in texts if part.text] or [""]
+    text = "\n".join([*(part.removesuffix("\n") for part in before), last])
     if not text:
         raise CorpusError(f"{_listed(given)} is empty: a text of at least a few lines is needed to train on")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,6 +44,11 @@ class Run:
         """The picture of the loss."""
         return self.path / "loss.png"
 
+    @property
+    def sources(self) -> list[str]:
+        """Where the corpus was read from, as file names of this system; they need not be UTF-8."""
+        return [os.fsdecode(source.encode("utf-8", "surrogateescape")) for source in self.config["corpus"]["sources"]]
+
     @classmethod
     def create(cls, path: Path, config: dict[str, Any]) -> Run:
         """Make a new run directory. Raises RunError where `path` is taken: a run is never overwritten."""
@@ -65,19 +71,19 @@ class Run:
         if not path.is_dir():
             raise RunError(f"no run directory at {path}: charlm train makes one")
         try:
-            config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+            config = json.loads((path / CONFIG).read_text(encoding="utf-8", errors="surrogateescape"))
         except FileNotFoundError:
             raise RunError(f"{path} is not a run directory: it has no {CONFIG}; charlm train makes one") from None
         except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path / CONFIG} cannot be read ({error}): restore it, or start a new run") from None
-        if not isinstance(config, dict) or not all(isinstance(config.get(k), dict) for k in ("model", "training")):
+        if not _is_config(config):
             raise RunError(f"{path / CONFIG} is not a run's configuration: restore it, or start a new run")
         return cls(path, config)
 
     def save_config(self) -> None:
         """Write config.json."""
         text = json.dumps(self.config, indent=2, ensure_ascii=False, sort_keys=True)
-        write_atomic(self.path / CONFIG, (text + "\n").encode())
+        write_atomic(self.path / CONFIG, (text + "\n").encode("utf-8", "surrogateescape"))
 
     def log(self, records: list[Mapping[str, Any]]) -> None:
         """Add lines to metrics.jsonl."""
@@ -106,11 +112,22 @@ class Run:
     def _record(self, number: int, line: bytes) -> dict[str, Any]:
         try:
             record = json.loads(line)
-            if isinstance(record, dict) and isinstance(record["step"], int):
-                return record
-        except (ValueError, KeyError, RecursionError):
-            pass
-        raise RunError(f"{self.metrics_path}, line {number} is not a record with a step: restore or remove that line")
+        except (ValueError, RecursionError):
+            record = None
+        if _fits(record, {"step": int, "characters": int, "seconds": float | int, "split": str, "nats": float | int}):
+            return record  # type: ignore[no-any-return]
+        raise RunError(f"{self.metrics_path}, line {number} is not a record of a loss: restore or remove that line")
+
+
+def _is_config(config: Any) -> bool:
+    return _fits(config, {"model": dict, "training": dict, "corpus": dict}) and _fits(
+        config["corpus"], {"name": str, "sources": list, "sha256": str, "characters": int}
+    )
+
+
+def _fits(value: Any, kinds: Mapping[str, Any]) -> bool:
+    """Whether a value is a JSON object that has these keys with values of these kinds."""
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
 
 
 def is_run(path: str | Path) -> bool:
