@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
     from charlm.standing import summary as summary
+    from charlm.starting import change_budget as change_budget
+    from charlm.starting import new_run as new_run
+    from charlm.starting import resume_notes as resume_notes
     from charlm.store.corpus import Corpus as Corpus
     from charlm.store.corpus import read_corpus as read_corpus
     from charlm.store.corpus import read_texts as read_texts
@@ -55,21 +58,9 @@ if TYPE_CHECKING:
     from charlm.text.vocabulary import Vocabulary as Vocabulary
     from charlm.trained import TrainedModel as TrainedModel
     from charlm.trained import load as load
-    from charlm.training import (
-        TrainSpec as TrainSpec,
-    )
-    from charlm.training import (
-        change_budget as change_budget,
-    )
-    from charlm.training import (
-        new_run as new_run,
-    )
-    from charlm.training import (
-        train as train,
-    )
-    from charlm.training import (
-        train_spec as train_spec,
-    )
+    from charlm.training import TrainSpec as TrainSpec
+    from charlm.training import train as train
+    from charlm.training import train_spec as train_spec
 
 _ROOMS = {
     "CharlmError": "errors",
@@ -96,8 +87,9 @@ _ROOMS = {
     "TrainedModel": "trained",
     "load": "trained",
     "TrainSpec": "training",
-    "change_budget": "training",
-    "new_run": "training",
+    "change_budget": "starting",
+    "new_run": "starting",
+    "resume_notes": "starting",
     "train": "training",
     "train_spec": "training",
 }

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 
 class CharlmError(Exception):
-    """The base of all errors that charlm raises on purpose."""
+    """The base of all errors that charlm raises on purpose.
+
+    exit_code is what the command line leaves with.
+    """
+
+    exit_code = 1
 
 
 class SpecError(CharlmError):
@@ -35,4 +40,6 @@ class StorageError(CharlmError):
 
 
 class DivergenceError(CharlmError):
-    """The loss is no longer a number, or has exploded."""
+    """The loss is no longer a number, or has exploded, again and again."""
+
+    exit_code = 3

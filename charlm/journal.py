@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from charlm.errors import CheckpointError
 from charlm.store.run import Run
 
 
@@ -25,6 +27,17 @@ class Tally:
     validation_nats: float | None = None  # at the last evaluation
     best_nats: float | None = None  # the lowest validation_nats, and when it was reached
     best_step: int | None = None
+    rollbacks: int = 0  # how often training exploded and went back
+
+    @classmethod
+    def of(cls, progress: Mapping[str, Any]) -> Tally:
+        """The tally that a checkpoint kept. Raises CheckpointError where it is none."""
+        known = {field.name: field.default for field in fields(cls)}
+        for name, value in progress.items():
+            numeric = isinstance(value, int | float) and not isinstance(value, bool)
+            if name not in known or not (numeric or (value is None and known[name] is None)):
+                raise CheckpointError(f"the checkpoint's {name} is {value!r}: use another checkpoint")
+        return cls(**progress)
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,7 @@ class Progress:
     validation_nats: float | None
     best_nats: float | None
     best_step: int | None
+    rollbacks: int  # how often the loss exploded; each time training went back and halved the learning rate
     evaluated: bool  # after this update the validation part was scored and a checkpoint was written
 
 

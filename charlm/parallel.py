@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from charlm.errors import SpecError
 
@@ -29,11 +30,17 @@ def blas_threads(count: int | None) -> Iterator[int]:
 
 def blas_name() -> str:
     """The BLAS that numpy calls: library, version and kernel. Bits may differ between two of them."""
+    words = (_blas().get(key) for key in ("internal_api", "version", "architecture"))
+    return " ".join(str(word) for word in words if word) or "unknown"
+
+
+def blas_thread_count() -> int:
+    """How many threads matmuls use now."""
+    return int(_blas().get("num_threads", 1))
+
+
+def _blas() -> dict[str, Any]:
     import numpy as np  # noqa: F401 - loads the library that is asked about
     from threadpoolctl import threadpool_info
 
-    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    if not found:
-        return "unknown"
-    words = (found[0].get(key) for key in ("internal_api", "version", "architecture"))
-    return " ".join(str(word) for word in words if word)
+    return next((library for library in threadpool_info() if library["user_api"] == "blas"), {})

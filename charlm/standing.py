@@ -18,7 +18,7 @@ def summary(run: Run) -> dict[str, Any]:
     """
     spec, model = train_spec(run), model_spec(run)
     checkpoint = run.last()
-    tally = Tally(**checkpoint.progress) if checkpoint else Tally()
+    tally = Tally.of(checkpoint.progress) if checkpoint else Tally()
     characters = tally.step * spec.window * spec.batch
     training_characters = run.config["corpus"]["characters"] * (1 - spec.val_fraction)
     return {

@@ -7,10 +7,8 @@ same bits as if it had never stopped.
 from __future__ import annotations
 
 import math
-import platform
-import time
-from collections.abc import Generator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +20,18 @@ from charlm.journal import Journal, Progress, Tally
 from charlm.nn.arrays import Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
-from charlm.nn.stack import State
+from charlm.nn.stack import Masks, State
 from charlm.optim.clip import clip_by_global_norm, clip_by_value, global_norm
 from charlm.optim.optimizers import LEARNING_RATES, Optimizer, make_optimizer
 from charlm.optim.schedules import SHAPES, Schedule
-from charlm.parallel import blas_name
 from charlm.scoring import score_ids
 from charlm.store.checkpoint import Checkpoint, save_checkpoint
 from charlm.store.corpus import Corpus
-from charlm.store.run import Run, free_run_path
-from charlm.text.streams import fitting_window, streams, windows_per_epoch
-from charlm.version import __version__
+from charlm.store.run import Run
+from charlm.text.streams import streams, windows_per_epoch
 
-EXPLODED = 1000.0  # nats per character: no text costs as much
+EXPLODED = 50.0  # nats per character; knowing nothing costs ln V, 14 for all of Unicode
+MOST_ROLLBACKS = 3
 SAVE_SECONDS = 60.0  # a crash loses at most this much work, or what lies between two evaluations
 
 
@@ -48,6 +45,7 @@ class TrainSpec:
     of every layer's outputs that is left out, one choice per window and stream, in training only.
     minutes, steps, epochs: the budget; steps or epochs, where given, take the place of minutes.
     val_fraction: share of the text, at its end, that is only scored. rng_seed: all randomness follows from it.
+    keep: how many numbered checkpoints stay beside the last and the best, one per evaluation.
     evaluations, reports: how many validation losses, and how many training losses, a whole budget gives.
     """
 
@@ -66,6 +64,7 @@ class TrainSpec:
     epochs: float | None = None
     val_fraction: float = 0.1
     rng_seed: int = 0
+    keep: int = 0
     evaluations: int = 20
     reports: int = 200
 
@@ -83,6 +82,7 @@ class TrainSpec:
         _require(0 <= self.weight_decay < 1, "weight_decay", "at least 0 and below 1", self.weight_decay)
         _require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
         _require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1", self.val_fraction)
+        _require(isinstance(self.keep, int) and self.keep >= 0, "keep", "a whole number of at least 0", self.keep)
         is_seed = isinstance(self.rng_seed, int) and self.rng_seed >= 0
         _require(is_seed, "rng_seed", "a whole number of at least 0", self.rng_seed)
         _require(self.steps is None or isinstance(self.steps, int), "steps", "a whole number", self.steps)
@@ -92,45 +92,6 @@ class TrainSpec:
     def peak_learning_rate(self) -> float:
         """The learning rate that was given, or the optimizer's own."""
         return LEARNING_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
-
-
-def new_run(
-    corpus: Corpus,
-    out: str | Path | None = None,
-    spec: TrainSpec | None = None,
-    **network: Any,
-) -> Run:
-    """Make a run directory for a corpus, with everything resolved in its config.json.
-
-    out: a directory that does not exist yet; left out, `checkpoints/NAME`, numbered when taken. network: fields of
-    ModelSpec (`hidden=128, layers=2`). A text that is too short for a whole window gets a smaller one.
-    Raises CorpusError, SpecError, RunError or StorageError.
-    """
-    spec = spec or TrainSpec()
-    model = ModelSpec(len(corpus.vocabulary), **network)
-    if model.bidirectional:
-        raise SpecError(
-            "a bidirectional network has read the character that it is to predict, so it can neither be trained to "
-            "predict the next one nor sample: leave bidirectional out, or see charlm.nn.sequence for its uses"
-        )
-    training_ids, _ = split(corpus.ids, spec.val_fraction)
-    window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
-    config = {
-        "charlm": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "blas": blas_name(),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "corpus": {
-            "name": corpus.name,
-            "sources": list(corpus.sources),
-            "sha256": corpus.sha256,
-            "characters": len(corpus.ids),
-        },
-        "model": asdict(model),
-        "training": asdict(replace(spec, window=window, batch=batch, learning_rate=spec.peak_learning_rate)),
-    }
-    return Run.create(Path(out) if out is not None else free_run_path(corpus.name), config)
 
 
 def train(run: Run, corpus: Corpus) -> Generator[Progress, None, None]:
@@ -147,7 +108,12 @@ def train(run: Run, corpus: Corpus) -> Generator[Progress, None, None]:
             f"the text is not the one that {run.path} began with (sha256 {corpus.sha256[:12]}, "
             f"expected {run.config['corpus']['sha256'][:12]}): restore that text, or start a new run"
         )
-    return _train(run, corpus, spec)
+    return _hold_and_train(run, corpus, spec)
+
+
+def _hold_and_train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, None, None]:
+    with run.held():
+        yield from _train(run, corpus, spec)
 
 
 def train_spec(run: Run) -> TrainSpec:
@@ -164,17 +130,6 @@ def model_spec(run: Run) -> ModelSpec:
         return ModelSpec(**run.config["model"])
     except (TypeError, SpecError) as error:
         raise RunError(f"the configuration of {run.path} does not fit this charlm ({error}): start a new run") from None
-
-
-def change_budget(
-    run: Run, *, minutes: float | None = None, steps: int | None = None, epochs: float | None = None
-) -> None:
-    """Give a run another budget in all, in place of the one it has; the schedule follows it. Raises SpecError."""
-    spec = replace(train_spec(run), steps=steps, epochs=epochs)
-    if minutes is not None:
-        spec = replace(spec, minutes=minutes)
-    run.config["training"] = asdict(spec)
-    run.save_config()
 
 
 def split(ids: Ids, val_fraction: float) -> tuple[Ids, Ids]:
@@ -214,49 +169,49 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
     schedule = Schedule(spec.peak_learning_rate, spec.schedule)
     budget = training_budget(spec, len(training_ids))
     journal = Journal(run, tally, spec.window * spec.batch, steps_per_epoch(spec, len(training_ids)))
+    windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)
     clock = Clock(tally.seconds)
     share = budget.share(tally.step, tally.seconds)
     saved_step, saved_seconds = tally.step, tally.seconds
 
     def save(*paths: Path) -> None:
         nonlocal saved_step, saved_seconds
-        if not np.isfinite(params.flat).all():
-            raise _divergence(run, tally)
         now = Checkpoint(model.spec, corpus.vocabulary, params, optimizer.memory, state, asdict(tally))
         for path in paths:
             save_checkpoint(path, now)
+        run.prune(spec.keep)
         saved_step, saved_seconds = tally.step, tally.seconds
 
     try:
-        for window in streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step):
-            if share >= 1:
-                break
+        while share < 1:
+            window = next(windows)
             if window.starts_epoch:
                 state = model.zero_state(spec.batch)
-            learning_rate = schedule(tally.step, share)
+            learning_rate = schedule(tally.step, share) / 2**tally.rollbacks
+            masks = _dropout_masks(model, spec, tally.step)
 
-            masks = model.dropout_masks(np.random.default_rng([spec.rng_seed, tally.step]), spec.dropout, spec.batch)
-
-            with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is told as divergence
+            with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is seen and told as divergence
                 logits, state, tape = model.forward(params, window.inputs, state, masks=masks)
                 nats, dlogits = cross_entropy(logits, window.targets)
                 model.backward(params, tape, dlogits, grads)
                 norm = _clip(grads, spec)
-                if not (nats < EXPLODED and norm < math.inf):
-                    raise _divergence(run, tally)
                 optimizer.update(params, grads, learning_rate)
 
             journal.count(nats, clock.seconds)
             before, share = share, budget.share(tally.step, tally.seconds)
+            evaluated = _passes(before, share, spec.evaluations)
+            loss = score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char if evaluated else 0.0
+            if _has_diverged(nats, norm, loss, params):
+                params, optimizer, state = _go_back(run, model, spec, tally)
+                windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)
+                share = budget.share(tally.step, tally.seconds)
+                continue
             if _passes(before, share, spec.reports):
                 journal.report(learning_rate, norm)
-            if evaluated := _passes(before, share, spec.evaluations):
-                with np.errstate(over="ignore", invalid="ignore"):
-                    loss = score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char
-                if not loss < EXPLODED:
-                    raise _divergence(run, tally)
-                is_best = journal.evaluation(loss, learning_rate, norm)
-                save(*[run.best_path] * is_best, run.last_path)
+            if evaluated:
+                best = [run.best_path] if journal.evaluation(loss, learning_rate, norm) else []
+                kept = [run.numbered_path(tally.step)] if spec.keep else []
+                save(*best, *kept, run.last_path)
             elif tally.seconds - saved_seconds > SAVE_SECONDS:
                 save(run.last_path)
             yield journal.progress(share, nats, learning_rate, norm, evaluated)
@@ -267,21 +222,56 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
 
 
 def _begin(run: Run, model: CharLM, spec: TrainSpec) -> tuple[NamedArrays, Optimizer, State, Tally]:
-    """Params, optimizer, state and tally of a run: fresh, or as its last checkpoint has them."""
+    """Params, optimizer, state and tally of a run: fresh, or as its last good checkpoint has them."""
     params = model.initial_params(np.random.default_rng(spec.rng_seed))
     optimizer = make_optimizer(spec.optimizer, params, momentum=spec.momentum, weight_decay=spec.weight_decay)
     state, tally = model.zero_state(spec.batch), Tally()
-    if (checkpoint := run.last()) is not None:
-        if checkpoint.spec != model.spec or optimizer.memory.keys() != checkpoint.memory.keys():
-            raise RunError(f"{run.last_path} does not belong to the configuration of {run.path}: start a new run")
-        params.copy_from(checkpoint.params)
+    point = run.resume_point()
+    if point.checkpoint is not None:
+        memory = point.checkpoint.memory
+        fits = point.checkpoint.spec == model.spec and _shapes(memory) == _shapes(optimizer.memory)
+        if not fits or [layer.shape for layer in point.checkpoint.state] != [layer.shape for layer in state]:
+            raise RunError(f"{point.path} does not belong to the configuration of {run.path}: start a new run")
+        params.copy_from(point.checkpoint.params)
         for name, array in optimizer.memory.items():
-            array[...] = checkpoint.memory[name]
-        if [array.shape for array in checkpoint.state] != [array.shape for array in state]:
-            raise RunError(f"{run.last_path} was trained with another batch than {run.path} says: start a new run")
-        state, tally = checkpoint.state, Tally(**checkpoint.progress)
+            array[...] = memory[name]
+        state, tally = point.checkpoint.state, Tally.of(point.checkpoint.progress)
     run.forget_metrics_after(tally.step)
     return params, optimizer, state, tally
+
+
+def _go_back(run: Run, model: CharLM, spec: TrainSpec, tally: Tally) -> tuple[NamedArrays, Optimizer, State]:
+    """After a divergence: everything as at the last good checkpoint, but for the time spent and a halved rate.
+
+    Raises DivergenceError when that was done MOST_ROLLBACKS times already.
+    """
+    if tally.rollbacks >= MOST_ROLLBACKS:
+        raise DivergenceError(
+            f"training diverged at step {tally.step}, also after {MOST_ROLLBACKS} times going back and halving the "
+            f"learning rate: start again with a lower --lr or --clip-norm; all in {run.path} is from before and good"
+        )
+    seconds, rollbacks = tally.seconds, tally.rollbacks + 1
+    params, optimizer, state, good = _begin(run, model, spec)
+    for field in fields(Tally):
+        setattr(tally, field.name, getattr(good, field.name))
+    tally.seconds, tally.rollbacks = seconds, rollbacks
+    return params, optimizer, state
+
+
+def _has_diverged(nats: float, norm: float, loss: float, params: NamedArrays) -> bool:
+    """Whether a loss has exploded or anything is no longer a number; seen before anything is saved."""
+    return not (max(nats, loss) < EXPLODED and math.isfinite(norm + loss) and np.isfinite(params.flat).all())
+
+
+def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
+
+
+def _dropout_masks(model: CharLM, spec: TrainSpec, step: int) -> Masks | None:
+    """The masks of one update; a function of the seed and the step, so a resumed run draws the same ones."""
+    if not spec.dropout:
+        return None
+    return model.dropout_masks(np.random.default_rng([spec.rng_seed, step, 1]), spec.dropout, spec.batch)
 
 
 def _clip(grads: NamedArrays, spec: TrainSpec) -> float:
@@ -289,14 +279,6 @@ def _clip(grads: NamedArrays, spec: TrainSpec) -> float:
     if spec.clip_value is not None:
         clip_by_value(grads, spec.clip_value)
     return global_norm(grads) if spec.clip_norm is None else clip_by_global_norm(grads, spec.clip_norm)
-
-
-def _divergence(run: Run, tally: Tally) -> DivergenceError:
-    kept = f" (the checkpoints in {run.path} are from before and good)" if tally.best_step else ""
-    return DivergenceError(
-        f"training diverged: after {tally.step} updates the loss has exploded or is no longer a number; "
-        f"start again with a lower --lr or --clip-norm{kept}"
-    )
 
 
 def _passes(before: float, share: float, marks: int) -> bool:

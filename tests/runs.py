@@ -25,11 +25,12 @@ from threadpoolctl import threadpool_limits
 from charlm.cli import main
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import CharLM, ModelSpec
+from charlm.starting import new_run
 from charlm.store import atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
-from charlm.training import TrainSpec, new_run, train
+from charlm.training import TrainSpec, train
 
 threadpool_limits(1, user_api="blas")  # networks this small only lose by a second thread, and much on a busy machine
 

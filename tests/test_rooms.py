@@ -19,7 +19,7 @@ FRONT_DOOR = "the front door"
 
 LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "journal"}
 VERBS = {"training", "scoring", "sampling", "plotting"}
-ABOVE_VERBS = {"trained", "standing"}
+ABOVE_VERBS = {"trained", "standing", "starting"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trained": LOWER | VERBS,
     "reference": set(),
     "standing": LOWER | VERBS,
+    "starting": LOWER | VERBS,
     FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS,
     "cli": {FRONT_DOOR},
     "__main__": {"cli"},

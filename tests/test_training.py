@@ -31,11 +31,12 @@ from charlm.errors import CharlmError, CorpusError, DivergenceError, RunError, S
 from charlm.nn.arrays import Floats, Ids
 from charlm.nn.loss import cross_entropy
 from charlm.optim.schedules import Schedule
+from charlm.starting import change_budget, new_run
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
 from charlm.trained import load
-from charlm.training import SAVE_SECONDS, TrainSpec, change_budget, new_run, split, train, train_spec
+from charlm.training import SAVE_SECONDS, TrainSpec, split, train, train_spec
 
 STEPS = TINY.steps or 0
 EPOCH = 7  # windows of TINY in an epoch of short_corpus

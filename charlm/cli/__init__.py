@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, NoReturn
 
 import click
@@ -74,8 +77,10 @@ def charlm() -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 error, 2 usage, 130 or 143 stopped by a signal."""
+    """Run the command line and exit: 0 done, 1 error, 2 usage, 3 training diverged, 130 or 143 stopped by a signal."""
     _open_what_is_closed()
+    with suppress(ValueError):  # only the main thread may; elsewhere somebody else sees to signals
+        signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         _speak_utf8(stream)
     debug: dict[str, Any] = {}
@@ -99,8 +104,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if debug.get("debug"):
             traceback.print_exc()
         click.echo(f"charlm: {_one_line(error)}", err=True)
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))
     sys.exit(0)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _one_line(error: BaseException) -> str:

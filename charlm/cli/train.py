@@ -25,6 +25,7 @@ from charlm import (
     change_budget,
     new_run,
     read_corpus,
+    resume_notes,
     summary,
     train,
     train_spec,
@@ -103,6 +104,12 @@ WITH_RESUME = {*BUDGET, "sources", "resume", "threads", "quiet", "as_json"}
 @click.option("--steps", type=int, help="Budget in updates, instead of minutes; repeats to the same bits.")
 @click.option("--epochs", type=float, help="Budget in passes over the text, instead of minutes.")
 @click.option(
+    "--keep",
+    default=TrainSpec.keep,
+    show_default=True,
+    help="Numbered checkpoints to keep, one per evaluation, beside the last and the best.",
+)
+@click.option(
     "--val-fraction",
     default=TrainSpec.val_fraction,
     show_default=True,
@@ -133,23 +140,39 @@ def command(
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     if len(given & set(BUDGET)) > 1:
         raise click.UsageError("--minutes, --steps and --epochs exclude each other: give one")
+    if resume is None and not sources:
+        raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
     with blas_threads(threads):
         if resume is not None:
-            run, corpus = _resumed(resume, sources, given, settings)
-        elif sources:
-            corpus = read_corpus(sources)
-            settings["clip_norm"] = settings["clip_norm"] or None
-            network = {name: settings.pop(name) for name in NETWORK}
-            run = new_run(corpus, out, TrainSpec(**settings), **network)
-            _note_smaller_window(run, settings)
+            corpus, run, notes = _resumed(resume, sources, given, settings)
         else:
-            raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
-        for note in corpus.notes:
+            corpus, run, notes = _begun(sources, out, settings)
+        for note in [*corpus.notes, *notes]:
             click.echo(note, err=True)
         _watch(run, corpus, quiet, as_json)
 
 
-def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, Any]) -> tuple[Run, Corpus]:
+Begun = tuple[Corpus, Run, list[str]]
+
+
+def _begun(sources: tuple[str, ...], out: str | None, settings: dict[str, Any]) -> Begun:
+    """A new run, and notes of what could not be had as asked for."""
+    corpus = read_corpus(sources)
+    network = {name: settings.pop(name) for name in NETWORK}
+    settings["clip_norm"] = settings["clip_norm"] or None
+    run = new_run(corpus, out, TrainSpec(**settings), **network)
+    used = train_spec(run)
+    if (used.window, used.batch) == (settings["window"], settings["batch"]):
+        return corpus, run, []
+    note = (
+        f"The text is short for windows of {settings['window']} steps and {settings['batch']} streams: "
+        f"training with {used.window} and {used.batch}"
+    )
+    return corpus, run, [note]
+
+
+def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, Any]) -> Begun:
+    """The run in a directory, and notes of what has changed around it."""
     fixed = sorted(given - WITH_RESUME)
     if fixed:
         names = ", ".join("--" + name.replace("learning_rate", "lr").replace("_", "-") for name in fixed)
@@ -157,17 +180,7 @@ def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: d
     run = Run.open(resume)
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
         change_budget(run, **budget)
-    return run, read_corpus(sources or run.sources)
-
-
-def _note_smaller_window(run: Run, asked: dict[str, Any]) -> None:
-    used = train_spec(run)
-    if (used.window, used.batch) != (asked["window"], asked["batch"]):
-        click.echo(
-            f"The text is short for windows of {asked['window']} steps and {asked['batch']} streams: "
-            f"training with {used.window} and {used.batch}",
-            err=True,
-        )
+    return read_corpus(sources or run.sources), run, resume_notes(run)
 
 
 def _watch(run: Run, corpus: Corpus, quiet: bool, as_json: bool) -> None:

@@ -23,19 +23,12 @@ class Watcher:
 
     def __init__(self, run: Run, corpus: Corpus, quiet: bool) -> None:
         self.run = run
+        self.corpus = corpus
         self.quiet = quiet
         self._in_terminal = sys.stderr.isatty()
-        if not quiet:
-            model = run.config["model"]
-            click.echo(
-                f"{corpus.name}: {len(corpus.ids):,} characters, {len(corpus.vocabulary)} distinct; "
-                f"{model['layers']} layer(s) of {model['hidden']} units. The run is in {run.path}",
-                err=True,
-            )
-        self._bar: Any = tqdm(
-            total=1.0, bar_format=BAR, file=sys.stderr, disable=quiet or not self._in_terminal, dynamic_ncols=True
-        )
+        self._bar: Any = None
         self._drawn = self._drawing = 0.0
+        self._rollbacks = 0
 
     def __enter__(self) -> Watcher:
         return self
@@ -43,16 +36,26 @@ class Watcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.close()
-        if self.run.metrics():
+        if self._bar is not None:
+            self._bar.close()
+        if kind is None and self.run.metrics():
             self._draw()
 
     def show(self, progress: Progress) -> None:
         """Show one update."""
+        if self._bar is None:
+            self._begin()
         if not self._bar.disable:
             self._bar.n = progress.share
             self._bar.set_postfix_str(_figures(progress), refresh=False)
             self._bar.update(0)
+        if progress.rollbacks > self._rollbacks:
+            self._rollbacks = progress.rollbacks
+            tqdm.write(
+                f"The loss exploded: went back to the last good checkpoint (now at step {progress.step:,}) and halved "
+                f"the learning rate, {_times(progress.rollbacks)} so far",
+                file=sys.stderr,
+            )
         if not progress.evaluated:
             return
         if not self.quiet:
@@ -61,6 +64,18 @@ class Watcher:
             self._show_sample()
         if time.monotonic() - self._drawn > self._drawing / DRAWING_SHARE:
             self._draw()
+
+    def _begin(self) -> None:
+        """Say what is trained, now that training has begun and nothing refused it."""
+        model = self.run.config["model"]
+        if not self.quiet:
+            click.echo(
+                f"{self.corpus.name}: {len(self.corpus.ids):,} characters, {len(self.corpus.vocabulary)} distinct; "
+                f"{model['layers']} layer(s) of {model['hidden']} units. The run is in {self.run.path}",
+                err=True,
+            )
+        hidden = self.quiet or not self._in_terminal
+        self._bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=hidden, dynamic_ncols=True)
 
     def _draw(self) -> None:
         start = time.monotonic()
@@ -78,6 +93,10 @@ def _figures(progress: Progress) -> str:
     """The end of the bar, short enough for a terminal of 80 columns."""
     validation = f" val {progress.validation_nats:.3f}" if progress.validation_nats is not None else ""
     return f"loss {progress.nats:.3f}{validation} {progress.chars_per_second / 1000:.0f}k char/s"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _line(progress: Progress) -> str:

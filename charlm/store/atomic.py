@@ -9,6 +9,8 @@ from pathlib import Path
 
 from charlm.errors import StorageError
 
+TEMPORARY = ".*.tmp"  # what write_atomic leaves when the machine dies in it
+
 
 @contextmanager
 def told_in_one_line(action: str, path: Path) -> Iterator[None]:

@@ -26,10 +26,12 @@ from charlm.nn.arrays import Floats
 from charlm.nn.model import ModelSpec
 from charlm.nn.stack import State
 from charlm.store.atomic import told_in_one_line, write_atomic
+from charlm.store.strict_json import parse_json
 from charlm.text.vocabulary import Vocabulary
 
 FORMAT = 1
 KEY = "charlm"
+MOST_HEADER = 2**24  # bytes; a vocabulary of all Unicode characters needs a tenth
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Checkpoint:
     memory: Mapping[str, Floats] = field(default_factory=dict)  # the optimizer's
     state: State = ()  # carried, per layer (B, H)
     progress: Mapping[str, Any] = field(default_factory=dict)  # numbers and strings, as JSON keeps them
+
+    @property
+    def step(self) -> int:
+        """How many updates the model has had."""
+        return int(self.progress.get("step", 0))
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -71,6 +78,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: name a run directory, or a .safetensors file in one")
+    _refuse_a_huge_header(path)
     try:
         with told_in_one_line("read", path), safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -80,9 +88,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if KEY not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but charlm did not write it: name a charlm checkpoint")
     try:
-        return _checkpoint(json.loads(metadata[KEY]), tensors)
-    except (CharlmError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        return _checkpoint(parse_json(metadata[KEY]), tensors)
+    except (CharlmError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {_reason(error)}; use another checkpoint") from None
+
+
+def _refuse_a_huge_header(path: Path) -> None:
+    """A file begins with the length of its header; ours is short, and a false one would be read into memory."""
+    with told_in_one_line("read", path), path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MOST_HEADER:
+        raise CheckpointError(f"{path} is not a charlm checkpoint (a header of {length:,} bytes): use another one")
 
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, Floats]:
@@ -105,16 +121,20 @@ def _checkpoint(head: dict[str, Any], tensors: dict[str, Floats]) -> Checkpoint:
         raise CheckpointError(f"its model is for {spec.vocabulary} characters, its vocabulary has {len(vocabulary)}")
     if {name: array.shape for name, array in params.items()} != spec.shapes:
         raise CheckpointError("its parameters do not have the names and shapes of its model")
+    if not all(array.dtype.kind == "f" for array in tensors.values()):
+        raise CheckpointError("it holds tensors that are not floating point")
     if not all(np.isfinite(array).all() for array in tensors.values()):
         raise CheckpointError("it holds values that are not finite numbers")
-    states = _group(tensors, "state/")
+    progress, states = dict(head["progress"]), _group(tensors, "state/")
+    if not isinstance(progress.get("step", 0), int):
+        raise CheckpointError(f"its step is {progress['step']!r}, not a number")
     return Checkpoint(
         spec=spec,
         vocabulary=vocabulary,
         params=params,
         memory=_group(tensors, "optimizer/"),
         state=tuple(states[str(layer)] for layer in range(len(states))),
-        progress=dict(head["progress"]),
+        progress=progress,
     )
 
 

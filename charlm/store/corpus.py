@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from charlm.text.vocabulary import Vocabulary
 
 STANDARD_INPUT = "-"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+UNPACKED_RATIO, UNPACKED_AT_LEAST = 200, 2**20  # how many times its size, and how many bytes, a .gz may unpack to
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,10 @@ def _files_of(source: str | Path) -> list[str | Path]:
     if not path.is_dir():
         return [path]
     found = sorted(
-        Path(folder, name) for folder, _, names in os.walk(path) for name in names if name.endswith((".txt", ".txt.gz"))
+        file
+        for folder, _, names in os.walk(path)  # which follows no links to folders, so it ends
+        for file in (Path(folder, name) for name in names)
+        if file.name.endswith((".txt", ".txt.gz")) and (file.is_file() or not file.exists())  # no pipe: it would block
     )
     if not found:
         raise CorpusError(f"no .txt or .txt.gz file in the folder {path}: name the files, or put texts there")
@@ -97,14 +102,38 @@ def _bytes_of(path: str | Path) -> bytes:
     try:
         if path == STANDARD_INPUT:
             return sys.stdin.buffer.read()
-        data = Path(path).read_bytes()
-        return gzip.decompress(data) if str(path).endswith(".gz") else data
+        data = _unchanged_bytes(path)
+        return _unpacked(path, data) if str(path).endswith(".gz") else data
     except FileNotFoundError:
         raise CorpusError(f"no such file: {path}; give a text file, a folder of .txt files, or - for input") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise CorpusError(f"{path} is not a whole gzip file ({error}): fetch or compress it again") from None
     except OSError as error:
         raise CorpusError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _unchanged_bytes(path: str | Path) -> bytes:
+    """The content of a file. Raises CorpusError where it was written to meanwhile: half of it would be new."""
+    with Path(path).open("rb") as file:
+        before = os.fstat(file.fileno())
+        data = file.read()
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise CorpusError(f"{path} was changed while it was read: wait until it is complete, and try again")
+    return data
+
+
+def _unpacked(path: str | Path, data: bytes) -> bytes:
+    """The content of a gzip file. Raises CorpusError where it is out of proportion: text packs to a few per cent."""
+    limit = UNPACKED_AT_LEAST + UNPACKED_RATIO * len(data)
+    with gzip.GzipFile(fileobj=BytesIO(data)) as file:
+        text = file.read(limit + 1)
+    if len(text) > limit:
+        raise CorpusError(
+            f"{path} unpacks to more than {UNPACKED_RATIO} times its size, which no text does: unpack it yourself "
+            "if you trust it, and name the text file"
+        )
+    return text
 
 
 def _clean(source: str, data: bytes) -> Text:
@@ -118,7 +147,10 @@ def _clean(source: str, data: bytes) -> Text:
         raise CorpusError(_where_not_utf8(name, data, error.start)) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise CorpusError(f"{name}, line {line}: a NUL character: this is not a text file; remove it to go on")
+        raise CorpusError(
+            f"{name}, line {line}: a NUL character: this is not UTF-8 text; remove it, or convert the file if it is "
+            "UTF-16 (iconv -f UTF-16LE -t UTF-8)"
+        )
 
     notes = []
     if text.startswith("\ufeff"):

@@ -6,15 +6,30 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import RunError
-from charlm.store.atomic import append, told_in_one_line, write_atomic
+from charlm.errors import CheckpointError, RunError
+from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint
+from charlm.store.lock import locked
+from charlm.store.strict_json import parse_json
 
 RUNS = Path("checkpoints")
 CONFIG = "config.json"
+MOST_CONFIG = 2**24  # bytes
+MOST = 2**63  # of any number in a record
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where training goes on: a checkpoint and its file, or None; and what was skipped, one sentence each."""
+
+    checkpoint: Checkpoint | None
+    path: Path | None
+    skipped: tuple[str, ...]
 
 
 class Run:
@@ -38,6 +53,15 @@ class Run:
     def best_path(self) -> Path:
         """The checkpoint with the lowest validation loss, which samples and scores."""
         return self.path / "best.safetensors"
+
+    def numbered_path(self, step: int) -> Path:
+        """A checkpoint that is kept beside the last and the best."""
+        return self.path / f"step-{step:09d}.safetensors"
+
+    @property
+    def numbered_paths(self) -> list[Path]:
+        """The kept checkpoints, the oldest first."""
+        return sorted(self.path.glob("step-*.safetensors"))
 
     @property
     def plot_path(self) -> Path:
@@ -71,10 +95,10 @@ class Run:
         if not path.is_dir():
             raise RunError(f"no run directory at {path}: charlm train makes one")
         try:
-            config = json.loads((path / CONFIG).read_text(encoding="utf-8", errors="surrogateescape"))
+            config = parse_json(_bounded(path / CONFIG).decode("utf-8", "surrogateescape"))
         except FileNotFoundError:
             raise RunError(f"{path} is not a run directory: it has no {CONFIG}; charlm train makes one") from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise RunError(f"{path / CONFIG} cannot be read ({error}): restore it, or start a new run") from None
         if not _is_config(config):
             raise RunError(f"{path / CONFIG} is not a run's configuration: restore it, or start a new run")
@@ -105,18 +129,68 @@ class Run:
         kept = [record for record in self.metrics() if record["step"] <= step]
         write_atomic(self.metrics_path, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run for this process, and sweep what dead ones left half written.
+
+        Raises RunError where another process is training in it.
+        """
+        with locked(self.path):
+            for leftover in self.path.glob(TEMPORARY):
+                leftover.unlink(missing_ok=True)
+            yield
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest `keep` numbered checkpoints."""
+        for path in self.numbered_paths[: -keep or None]:
+            path.unlink(missing_ok=True)
+
+    def resume_point(self) -> ResumePoint:
+        """The checkpoint that training resumes from: the last one, or the newest of the others that is whole.
+
+        Raises RunError where there are checkpoints and none of them can be read.
+        """
+        others = [*reversed(self.numbered_paths), self.best_path]
+        skipped: list[str] = []
+        found: list[tuple[Path, Checkpoint]] = []
+        for path in [self.last_path, *others]:
+            if not path.exists():
+                continue
+            try:
+                found.append((path, load_checkpoint(path)))
+            except CheckpointError as error:
+                skipped.append(str(error))
+            if path == self.last_path and found:
+                break
+        if skipped and not found:
+            raise RunError(f"no checkpoint of {self.path} can be read: {'; '.join(skipped)}")
+        if not found:
+            return ResumePoint(None, None, ())
+        path, checkpoint = max(found, key=lambda entry: entry[1].step)
+        return ResumePoint(checkpoint, path, tuple(skipped))
+
     def last(self) -> Checkpoint | None:
         """The checkpoint that training resumes from; None before the first one was written."""
-        return load_checkpoint(self.last_path) if self.last_path.exists() else None
+        return self.resume_point().checkpoint
 
     def _record(self, number: int, line: bytes) -> dict[str, Any]:
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
+            record = parse_json(line)
+        except ValueError:
             record = None
-        if _fits(record, {"step": int, "characters": int, "seconds": float | int, "split": str, "nats": float | int}):
-            return record  # type: ignore[no-any-return]
+        numbers = {"step": int, "characters": int, "seconds": float | int, "nats": float | int}
+        if _fits(record, {**numbers, "split": str}) and all(abs(record[name]) < MOST for name in numbers):
+            return dict(record)
         raise RunError(f"{self.metrics_path}, line {number} is not a record of a loss: restore or remove that line")
+
+
+def _bounded(path: Path) -> bytes:
+    """The content of a small file. Raises ValueError where it is too large to be one of ours."""
+    with path.open("rb") as file:
+        data = file.read(MOST_CONFIG + 1)
+    if len(data) > MOST_CONFIG:
+        raise ValueError(f"it is larger than {MOST_CONFIG:,} bytes")
+    return data
 
 
 def _is_config(config: Any) -> bool:

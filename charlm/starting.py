@@ -1,0 +1,85 @@
+"""Begin a run, or take one up again."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charlm.errors import SpecError
+from charlm.nn.model import ModelSpec
+from charlm.parallel import blas_name, blas_thread_count
+from charlm.store.corpus import Corpus
+from charlm.store.run import Run, free_run_path
+from charlm.text.streams import fitting_window
+from charlm.training import TrainSpec, split, train_spec
+from charlm.version import __version__
+
+
+def new_run(
+    corpus: Corpus,
+    out: str | Path | None = None,
+    spec: TrainSpec | None = None,
+    **network: Any,
+) -> Run:
+    """Make a run directory for a corpus, with everything resolved in its config.json.
+
+    out: a directory that does not exist yet; left out, `checkpoints/NAME`, numbered when taken. network: fields of
+    ModelSpec (`hidden=128, layers=2`). A text that is too short for a whole window gets a smaller one.
+    Raises CorpusError, SpecError, RunError or StorageError.
+    """
+    spec = spec or TrainSpec()
+    model = ModelSpec(len(corpus.vocabulary), **network)
+    if model.bidirectional:
+        raise SpecError(
+            "a bidirectional network has read the character that it is to predict, so it can neither be trained to "
+            "predict the next one nor sample: leave bidirectional out, or see charlm.nn.sequence for its uses"
+        )
+    training_ids, _ = split(corpus.ids, spec.val_fraction)
+    window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
+    config = {
+        **_surroundings(),
+        "python": platform.python_version(),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "corpus": {
+            "name": corpus.name,
+            "sources": list(corpus.sources),
+            "sha256": corpus.sha256,
+            "characters": len(corpus.ids),
+        },
+        "model": asdict(model),
+        "training": asdict(replace(spec, window=window, batch=batch, learning_rate=spec.peak_learning_rate)),
+    }
+    return Run.create(Path(out) if out is not None else free_run_path(corpus.name), config)
+
+
+def change_budget(
+    run: Run, *, minutes: float | None = None, steps: int | None = None, epochs: float | None = None
+) -> None:
+    """Give a run another budget in all, in place of the one it has; the schedule follows it. Raises SpecError."""
+    spec = replace(train_spec(run), steps=steps, epochs=epochs)
+    if minutes is not None:
+        spec = replace(spec, minutes=minutes)
+    run.config["training"] = asdict(spec)
+    run.save_config()
+
+
+def resume_notes(run: Run) -> list[str]:
+    """What people should know before a run goes on: damaged checkpoints, and surroundings that have changed.
+
+    With the same versions, BLAS and number of threads a resumed run comes to the same bits; otherwise it is as good.
+    """
+    notes = [f"skipped a checkpoint: {reason}" for reason in run.resume_point().skipped]
+    for name, now in _surroundings().items():
+        if run.config.get(name, now) != now:
+            notes.append(f"{name} was {run.config[name]} when the run began and is {now} now: bits may differ")
+    return notes
+
+
+def _surroundings() -> dict[str, Any]:
+    """What the bits of a result depend on, beside the configuration."""
+    return {"charlm": __version__, "numpy": np.__version__, "blas": blas_name(), "threads": blas_thread_count()}
