@@ -33,6 +33,7 @@ from charlm.version import __version__
 
 if TYPE_CHECKING:
     from charlm.errors import CharlmError as CharlmError
+    from charlm.errors import CorpusError as CorpusError
     from charlm.journal import Progress as Progress
     from charlm.nn.model import CharLM as CharLM
     from charlm.nn.model import ModelSpec as ModelSpec
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from charlm.starting import new_run as new_run
     from charlm.starting import resume_notes as resume_notes
     from charlm.store.corpus import Corpus as Corpus
+    from charlm.store.corpus import clean_up_notes as clean_up_notes
     from charlm.store.corpus import read_corpus as read_corpus
     from charlm.store.corpus import read_texts as read_texts
     from charlm.store.run import Run as Run
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "CharlmError": "errors",
+    "CorpusError": "errors",
     "Progress": "journal",
     "CharLM": "nn.model",
     "ModelSpec": "nn.model",
@@ -77,6 +80,7 @@ _ROOMS = {
     "SampleSpec": "sampling",
     "Score": "scoring",
     "Corpus": "store.corpus",
+    "clean_up_notes": "store.corpus",
     "read_corpus": "store.corpus",
     "read_texts": "store.corpus",
     "Run": "store.run",

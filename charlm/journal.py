@@ -51,7 +51,7 @@ class Progress:
     share: float  # of the budget, 0 to 1
     nats: float  # of this update's window
     learning_rate: float
-    gradient_norm: float  # before clipping
+    gradient_norm: float  # before clipping by norm, after clipping by value
     chars_per_second: float
     train_nats: float | None
     validation_nats: float | None

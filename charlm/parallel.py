@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,22 +9,15 @@ from typing import Any
 from charlm.errors import SpecError
 
 
-def available_cores() -> int:
-    """The processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextmanager
-def blas_threads(count: int | None) -> Iterator[int]:
-    """Let matmuls use `count` threads inside the `with` block; None leaves the library's choice. Gives the number."""
+def blas_threads(count: int | None) -> Iterator[None]:
+    """Let matmuls use `count` threads inside the `with` block; None leaves the library's choice."""
     from threadpoolctl import threadpool_limits
 
     if count is not None and count < 1:
         raise SpecError(f"threads must be a whole number of at least 1, not {count}")
     with threadpool_limits(count, user_api="blas"):
-        yield count or available_cores()
+        yield
 
 
 def blas_name() -> str:

@@ -38,7 +38,7 @@ def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = "step
         raise SpecError(f"a picture's name ends in one of {', '.join(FORMATS)}, not {output.suffix!r}: {output}")
     if not output.absolute().parent.is_dir():
         raise StorageError(f"no folder {output.parent} to write {output.name} in: make it, or choose another place")
-    figure = draw([Run.open(run) for run in runs], against)
+    figure = draw([Run.of(run) for run in runs], against)
     picture = BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks

@@ -90,7 +90,8 @@ def gru_cell_reset_after(
 
         h~ = tanh(W_h x + b_h + r * (U_h h + b_rh))
 
-    z, r and h' as in gru_cell.
+    z, r and h' as in gru_cell. Chetlur et al. 2014 (arXiv 1410.0759), cuDNN; torch.nn.GRU writes it so, with z for
+    1 - z.
     """
     z = sigmoid(W_z @ x + U_z @ h_prev + b_z)
     r = sigmoid(W_r @ x + U_r @ h_prev + b_r)
@@ -111,7 +112,10 @@ def gru_sequence(
     U_h: Array,
     b_h: Array | float,
 ) -> Array:
-    """The states (T, H) of a GRU that reads inputs (T, D), one gru_cell after the other from h_init (H,)."""
+    """The states (T, H) of a GRU that reads inputs (T, D), one gru_cell after the other from h_init (H,).
+
+    h_t = gru_cell(x_t, h_(t-1)); Cho et al. 2014 (arXiv 1406.1078), the encoder of section 2.1.
+    """
     states = []
     h = h_init
     for x in inputs:
@@ -121,7 +125,8 @@ def gru_sequence(
 
 
 class GRUCell:
-    """One GRU step, forward and backward, without biases, as an exercise sheet has it.
+    """One GRU step, forward and backward, without biases, as an exercise sheet has it: the equations of gru_cell
+    (Cho et al. 2014, arXiv 1406.1078) with six matrices, and their derivatives.
 
     `input_size` is D, `hidden_size` is H. The weights are attributes, to be set or left as they are drawn:
     Wzx, Wrx, Wx (H, D) for the input and Wzh, Wrh, Wh (H, H) for the state, of update gate, reset gate, candidate.

@@ -54,11 +54,7 @@ def sample(
     Like every text, the seed text is read from a zero state and after a newline. Raises UnknownCharacterError for a
     character in it that is not in the vocabulary, before the first yield.
     """
-    if not model.causal:
-        raise SpecError(
-            "a bidirectional network fills gaps in a text that is there already; it has no next character to sample: "
-            "train one that is not bidirectional"
-        )
+    model.require_causal()
     prompt = np.concatenate(([vocabulary.start], vocabulary.encode(seed)))[:, None]
     return _until(spec.stop, _characters(model, params, vocabulary, prompt, spec, rng))
 

@@ -90,6 +90,7 @@ def score_ids(model: CharLM, params: NamedArrays, ids: Ids, start: int) -> Score
 
 def surprisal(model: CharLM, params: NamedArrays, blocks: Iterable[Ids], start: int) -> Iterator[Floats]:
     """For every block of ids (N,), the nats (N,), float64, that each of its characters costs after all before it."""
+    model.require_causal()
     state = model.zero_state(1)
     before = start
     for block in blocks:
@@ -110,7 +111,7 @@ def _block_surprisal(
     ended, until its states agree with those of the first reading: recurrent networks forget, so this takes a few
     hundred characters. A lane that disagrees to its end hands a new state on, and the reading is repeated; a network
     that does not forget is soon read in one lane. The result is that of one long pass, whatever the network
-    remembers; only the speed depends on its forgetting.
+    remembers, to about 1e-6 nats; only the speed depends on its forgetting.
     """
     lanes = lanes or max(1, min(LANES, len(targets) // LANE_MINIMUM))
     length = len(targets) // lanes

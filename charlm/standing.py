@@ -7,7 +7,7 @@ from typing import Any
 
 from charlm.journal import Tally
 from charlm.store.run import Run
-from charlm.training import model_spec, train_spec
+from charlm.training import model_spec, steps_per_epoch, train_spec, training_length
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -20,11 +20,11 @@ def summary(run: Run) -> dict[str, Any]:
     checkpoint = run.last()
     tally = Tally.of(checkpoint.progress) if checkpoint else Tally()
     characters = tally.step * spec.window * spec.batch
-    training_characters = run.config["corpus"]["characters"] * (1 - spec.val_fraction)
+    per_epoch = steps_per_epoch(spec, training_length(run.config["corpus"]["characters"], spec.val_fraction))
     return {
         "run": str(run.path),
         "steps": tally.step,
-        "epochs": round(characters / training_characters, 3),
+        "epochs": round(tally.step / per_epoch, 4),
         "characters": characters,
         "seconds": round(tally.seconds, 3),
         "train_nats": tally.train_nats,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import SpecError
-from charlm.nn.model import ModelSpec
+from charlm.nn.model import CharLM, ModelSpec
 from charlm.parallel import blas_name, blas_thread_count
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run, free_run_path
@@ -34,11 +34,7 @@ def new_run(
     """
     spec = spec or TrainSpec()
     model = ModelSpec(len(corpus.vocabulary), **network)
-    if model.bidirectional:
-        raise SpecError(
-            "a bidirectional network has read the character that it is to predict, so it can neither be trained to "
-            "predict the next one nor sample: leave bidirectional out, or see charlm.nn.sequence for its uses"
-        )
+    CharLM(model).require_causal()
     training_ids, _ = split(corpus.ids, spec.val_fraction)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
     config = {
@@ -60,7 +56,12 @@ def new_run(
 def change_budget(
     run: Run, *, minutes: float | None = None, steps: int | None = None, epochs: float | None = None
 ) -> None:
-    """Give a run another budget in all, in place of the one it has; the schedule follows it. Raises SpecError."""
+    """Give a run another budget in all, in place of the one it has; the schedule follows it.
+
+    Exactly one of the three is given. Raises SpecError.
+    """
+    if [minutes, steps, epochs].count(None) != 2:
+        raise SpecError("a budget is one of minutes, steps and epochs: give exactly one")
     spec = replace(train_spec(run), steps=steps, epochs=epochs)
     if minutes is not None:
         spec = replace(spec, minutes=minutes)

@@ -32,6 +32,7 @@ from charlm.text.streams import streams, windows_per_epoch
 
 EXPLODED = 50.0  # nats per character; knowing nothing costs ln V, 14 for all of Unicode
 MOST_ROLLBACKS = 3
+INITIAL, DROPOUT = 1, 2  # what random numbers are for; with 0 for streams, one seed gives three independent rows
 SAVE_SECONDS = 60.0  # a crash loses at most this much work, or what lies between two evaluations
 
 
@@ -137,13 +138,18 @@ def split(ids: Ids, val_fraction: float) -> tuple[Ids, Ids]:
 
     Raises CorpusError where a part would be too short to say anything: at least 2 characters and 1.
     """
-    validation = max(1, round(len(ids) * val_fraction))
-    if len(ids) - validation < 2:
+    training = training_length(len(ids), val_fraction)
+    if training < 2:
         raise CorpusError(
             f"a text of {len(ids)} characters is too short: "
             f"at least 2 are needed to train on and 1 to score, beside {val_fraction:.0%} for validation"
         )
-    return ids[:-validation], ids[-validation:]
+    return ids[:training], ids[training:]
+
+
+def training_length(characters: int, val_fraction: float) -> int:
+    """How many characters of a text are trained on; at least one is kept for validation."""
+    return characters - max(1, round(characters * val_fraction))
 
 
 def steps_per_epoch(spec: TrainSpec, training_characters: int) -> int:
@@ -223,7 +229,7 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
 
 def _begin(run: Run, model: CharLM, spec: TrainSpec) -> tuple[NamedArrays, Optimizer, State, Tally]:
     """Params, optimizer, state and tally of a run: fresh, or as its last good checkpoint has them."""
-    params = model.initial_params(np.random.default_rng(spec.rng_seed))
+    params = model.initial_params(np.random.default_rng([spec.rng_seed, INITIAL]))
     optimizer = make_optimizer(spec.optimizer, params, momentum=spec.momentum, weight_decay=spec.weight_decay)
     state, tally = model.zero_state(spec.batch), Tally()
     point = run.resume_point()
@@ -271,7 +277,7 @@ def _dropout_masks(model: CharLM, spec: TrainSpec, step: int) -> Masks | None:
     """The masks of one update; a function of the seed and the step, so a resumed run draws the same ones."""
     if not spec.dropout:
         return None
-    return model.dropout_masks(np.random.default_rng([spec.rng_seed, step, 1]), spec.dropout, spec.batch)
+    return model.dropout_masks(np.random.default_rng([spec.rng_seed, DROPOUT, step]), spec.dropout, spec.batch)
 
 
 def _clip(grads: NamedArrays, spec: TrainSpec) -> float:
@@ -288,4 +294,5 @@ def _passes(before: float, share: float, marks: int) -> bool:
 
 def _require(holds: bool, name: str, expected: str, came: object) -> None:
     if not holds:
-        raise SpecError(f"{name.replace('_', '-')} must be {expected}, not {came}")
+        option = name.replace("_", "-").replace("learning-rate", "learning-rate (--lr)")
+        raise SpecError(f"{option} must be {expected}, not {came}")

@@ -3,7 +3,8 @@
 say() { printf '\n== %s\n' "$1"; }
 
 make_environment() {
-    [ -x .venv/bin/python ] && return
+    .venv/bin/python -m pip --version >/dev/null 2>&1 && return
+    rm -rf .venv
     for python in python3 python3.14 python3.13 python3.12 python3.11 python; do
         if "$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             say "Making a virtual environment in .venv with $("$python" --version)"

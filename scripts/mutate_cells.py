@@ -4,8 +4,9 @@
     python scripts/mutate_cells.py gru lstm     only these files of charlm/nn
 
 Faults are made from the syntax tree, so none is left out by hand: every + becomes - and every - becomes +, in
-operators, in-place operators and np.add / np.subtract; the operands of every np.subtract change places; every pair
-of names that are unpacked together changes places. The faulty package lies in a temporary folder.
+operators, in-place operators and np.add / np.subtract; a minus before a number goes; the operands of every
+np.subtract change places; a slice of gates becomes the rest of them; every pair of names that are unpacked together
+changes places. The faulty package lies in a temporary folder.
 """
 
 from __future__ import annotations
@@ -38,9 +39,29 @@ def places(tree: ast.AST) -> Iterator[tuple[int, str, int]]:
             yield number, "sign of np", 0
             if node.func.attr == "subtract":
                 yield number, "operands", 0
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and not _is_index(node, tree):
+            yield number, "minus", 0
+        if isinstance(node, ast.Subscript) and _other_half(node) is not None:
+            yield number, "slice", 0
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and not _are_buffers(node):
             for variant, _ in enumerate(itertools.combinations(node.targets[0].elts, 2)):
                 yield number, "names", variant
+
+
+def _are_buffers(node: ast.Assign) -> bool:
+    """Buffers of one shape that are unpacked together are alike: mixing them up is no fault."""
+    return "_buffers" in ast.unparse(node.value)
+
+
+def _other_half(node: ast.Subscript) -> ast.expr | None:
+    """The complement of a slice in the last axis: [..., : n] for [..., n :], and the other way round."""
+    last = node.slice.elts[-1] if isinstance(node.slice, ast.Tuple) else node.slice
+    if not isinstance(last, ast.Slice) or last.step is not None or "H" not in ast.unparse(last):
+        return None
+    if (last.lower is None) == (last.upper is None):
+        return None
+    other = ast.Slice(lower=last.upper, upper=last.lower)
+    return ast.Tuple([*node.slice.elts[:-1], other], node.slice.ctx) if isinstance(node.slice, ast.Tuple) else other
 
 
 def _is_index(node: ast.AST, tree: ast.AST) -> bool:
@@ -67,6 +88,10 @@ def planted(tree: ast.Module, place: tuple[int, str, int]) -> tuple[str, str]:
         node.op = FLIPPED[type(node.op)]()
     elif kind == "sign of np" and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         node.func.attr = RENAMED[node.func.attr]
+    elif kind == "minus" and isinstance(node, ast.UnaryOp):
+        node.op = ast.UAdd()
+    elif kind == "slice" and isinstance(node, ast.Subscript):
+        node.slice = _other_half(node) or node.slice
     elif kind == "operands" and isinstance(node, ast.Call):
         node.args[:2] = node.args[1::-1]
     elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
@@ -80,7 +105,7 @@ def first_failure(folder: Path) -> str | None:
     """The first test that fails with the package in `folder`; None if all pass."""
     tests = [str(folder / "tests" / f"{name}.py") for name in TESTS]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode == 0:
         return None

@@ -30,6 +30,7 @@ from charlm.store import atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
+from charlm.trained import load
 from charlm.training import TrainSpec, train
 
 threadpool_limits(1, user_api="blas")  # networks this small only lose by a second thread, and much on a busy machine
@@ -58,9 +59,9 @@ def short_corpus(folder: Path, characters: int = 330) -> Corpus:
     return read_corpus(path)
 
 
-def tiny_run(path: Path, corpus: Corpus, spec: TrainSpec = TINY, layers: int = 1) -> Run:
-    """A new run of 8 hidden units."""
-    return new_run(corpus, path, spec, hidden=8, layers=layers)
+def tiny_run(path: Path, corpus: Corpus, spec: TrainSpec = TINY, layers: int = 1, **network: Any) -> Run:
+    """A new run of 8 hidden units; network: more fields of ModelSpec."""
+    return new_run(corpus, path, spec, hidden=8, layers=layers, **network)
 
 
 def run_to_end(run: Run, corpus: Corpus) -> Run:
@@ -68,6 +69,20 @@ def run_to_end(run: Run, corpus: Corpus) -> Run:
     for _ in train(run, corpus):
         pass
     return run
+
+
+def stop_at(run: Run, corpus: Corpus, step: int) -> None:
+    """Train until `step` updates are done in all, then close the generator."""
+    updates = train(run, corpus)
+    for progress in updates:
+        if progress.step >= step:
+            break
+    updates.close()
+
+
+def sample_of(run: Run) -> str:
+    """50 characters from the last checkpoint."""
+    return "".join(load(run.last_path).sample("T", length=50, rng_seed=3))
 
 
 @functools.cache
@@ -86,34 +101,62 @@ def copy_of_trained_run(path: Path) -> Path:
 
 
 def random_model(
-    seed: int, vocabulary: int = 7, hidden: int = 5, layers: int = 1, dtype: Any = np.float64, scale: float = 1.0
+    seed: int,
+    vocabulary: int = 7,
+    hidden: int = 5,
+    layers: int = 1,
+    dtype: Any = np.float64,
+    scale: float = 1.0,
+    **network: Any,
 ) -> tuple[CharLM, NamedArrays]:
-    """A network whose parameters are all normal numbers times `scale`."""
-    model = CharLM(ModelSpec(vocabulary, hidden, layers), dtype)
+    """A network whose parameters are all normal numbers times `scale`; network: more fields of ModelSpec."""
+    model = CharLM(ModelSpec(vocabulary, hidden, layers, **network), dtype)
     params = NamedArrays(model.spec.shapes, dtype)
     params.flat[:] = scale * np.random.default_rng(seed).standard_normal(params.flat.size)
     return model, params
 
 
 def plain_log_probabilities(spec: ModelSpec, params: Mapping[str, np.ndarray], ids: Sequence[int]) -> Iterator[Any]:
-    """After every id the log probabilities (V,) of the next: the documented equations, step by step, in float64.
-
-    z = sigmoid(x W_z + h U_z + b_z); r likewise; c = tanh(x W_c + (r * h) U_c + b_c); h' = (1 - z) * h + z * c.
-    """
-    H = spec.hidden
+    """After every id the log probabilities (V,) of the next: the documented equations, step by step, in float64."""
     p = {name: np.asarray(array, np.float64) for name, array in params.items()}
-    states = [np.zeros(H) for _ in range(spec.layers)]
+    states = [np.zeros((2, spec.hidden)) for _ in range(spec.layers)]  # h, and the c of an LSTM
     for one in ids:
         x = np.eye(spec.vocabulary)[int(one)]
-        for layer, h in enumerate(states):
-            W, U, b = (p[f"layer{layer}.{name}"] for name in ("W", "U", "b"))
-            z = 1 / (1 + np.exp(-(x @ W[:, :H] + h @ U[:, :H] + b[:H])))
-            r = 1 / (1 + np.exp(-(x @ W[:, H : 2 * H] + h @ U[:, H : 2 * H] + b[H : 2 * H])))
-            c = np.tanh(x @ W[:, 2 * H :] + (r * h) @ U[:, 2 * H :] + b[2 * H :])
-            states[layer] = x = (1 - z) * h + z * c
+        for layer, (h, c) in enumerate(states):
+            cell = {name.split(".")[1]: array for name, array in p.items() if name.startswith(f"layer{layer}.")}
+            states[layer] = np.array(plain_step(spec, cell, x, h, c))
+            x = states[layer][0]
         logits = x @ p["readout.W"] + p["readout.b"]
         logits = logits - logits.max()
         yield logits - math.log(np.exp(logits).sum())
+
+
+def plain_step(spec: ModelSpec, p: Mapping[str, Any], x: Any, h: Any, c: Any) -> tuple[Any, Any]:
+    """One step of one cell, x (D,), h and c (H,), to the new h and c; c is the LSTM's alone.
+
+    gru, before:  z = sigmoid(x W_z + h U_z + b_z); r likewise; n = tanh(x W_c + (r * h) U_c + b_c)
+    gru, after:   the same z and r; n = tanh(x W_c + b_c + r * (h U_c + b_rc)); both: h' = (1 - z) * h + z * n
+    lstm:         i, f, o like z; g = tanh(x W_g + h U_g + b_g); c' = f * c + i * g; h' = o * tanh(c')
+    rnn:          h' = f(x W + h U + b)
+    """
+    H = spec.hidden
+    W, U, b = ([p[name][..., at : at + H] for at in range(0, p["b"].size, H)] for name in "WUb")
+
+    def gate(n: int) -> Any:
+        return 1 / (1 + np.exp(-(x @ W[n] + h @ U[n] + b[n])))
+
+    match spec.cell, spec.reset:
+        case "gru", "before":
+            n = np.tanh(x @ W[2] + (gate(1) * h) @ U[2] + b[2])
+            return (1 - gate(0)) * h + gate(0) * n, c
+        case "gru", "after":
+            n = np.tanh(x @ W[2] + b[2] + gate(1) * (h @ U[2] + p["b_rc"]))
+            return (1 - gate(0)) * h + gate(0) * n, c
+        case "lstm", _:
+            c = gate(1) * c + gate(0) * np.tanh(x @ W[3] + h @ U[3] + b[3])
+            return gate(2) * np.tanh(c), c
+    a = x @ W[0] + h @ U[0] + b[0]
+    return (np.tanh(a) if spec.activation == "tanh" else np.maximum(a, 0)), c
 
 
 def plain_nats(

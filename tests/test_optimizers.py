@@ -1,16 +1,39 @@
-"""Stochastic gradient descent against its equations and against PyTorch."""
+"""Optimizers against their equations, written as sums over all gradients so far, and against PyTorch's."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from charlm.nn.arrays import NamedArrays
-from charlm.optim.optimizers import SGD
+from charlm.optim.optimizers import LEARNING_RATES, SGD, Adam, Optimizer, RMSProp, make_optimizer
 
 SHAPES = {"W": (3, 4), "b": (5,)}
-MOMENTA = [0.0, 0.5, 0.9]
 RATES = [0.5, 0.5, 0.1, 2.0, 0.0, 0.3] * 4
+DECAY = 0.1
+
+MAKERS: dict[str, Callable[[Any], Optimizer]] = {
+    "plain": lambda params: SGD(params, 0.0),
+    "classical": lambda params: SGD(params, 0.9, nesterov=False),
+    "nesterov": lambda params: SGD(params, 0.9),
+    "nesterov half": lambda params: SGD(params, 0.5),
+    "rmsprop": RMSProp,
+    "adam": Adam,
+    "adamw": lambda params: Adam(params, weight_decay=DECAY),
+}
+KINDS = {
+    "plain": [],
+    "classical": ["velocity"],
+    "nesterov": ["velocity"],
+    "nesterov half": ["velocity"],
+    "rmsprop": ["square"],
+    "adam": ["mean", "square"],
+    "adamw": ["mean", "square"],
+}
+every_optimizer = pytest.mark.parametrize("name", MAKERS)
 
 
 def named(rng: np.random.Generator, dtype: type = np.float64) -> NamedArrays:
@@ -20,38 +43,85 @@ def named(rng: np.random.Generator, dtype: type = np.float64) -> NamedArrays:
     return arrays
 
 
-@pytest.mark.parametrize("momentum", MOMENTA)
-def test_updates_follow_the_equations(momentum: float, rng: np.random.Generator) -> None:
-    """v <- m v + g and p <- p - rate (g + m v), scalar by scalar, under a rate that changes."""
+def faded(keep: float, values: Sequence[Any]) -> Any:
+    """Sum of all values, each times keep^age, the last of age 0."""
+    return sum(keep**age * value for age, value in enumerate(reversed(values)))
+
+
+def expected(name: str, p: Any, gradients: Sequence[Any], rate: float) -> Any:
+    """What p becomes, from all the gradients that it has had: no memory, sums only."""
+    g, squares, ones = gradients[-1], [past * past for past in gradients], [1.0] * len(gradients)
+    match name:
+        case "plain":
+            return p - rate * g
+        case "classical":
+            return p - rate * faded(0.9, gradients)
+        case "nesterov":
+            return p - rate * (g + 0.9 * faded(0.9, gradients))
+        case "nesterov half":
+            return p - rate * (g + 0.5 * faded(0.5, gradients))
+        case "rmsprop":
+            return p - rate * g / (np.sqrt(0.01 * faded(0.99, squares)) + 1e-8)
+    if name == "adamw" and p.ndim > 1:
+        p = p - rate * DECAY * p
+    mean = faded(0.9, gradients) / faded(0.9, ones)  # weighted means: what the corrected ones of the paper are
+    square = faded(0.999, squares) / faded(0.999, ones)
+    return p - rate * mean / (np.sqrt(square) + 1e-8)
+
+
+@every_optimizer
+def test_updates_follow_the_equations(name: str, rng: np.random.Generator) -> None:
+    """Every update is that of the documented equation, under a rate that changes."""
     params = named(rng)
-    p, v = params.flat.tolist(), [0.0] * params.flat.size
-    optimizer = SGD(params, momentum)
+    p = {array_name: array.copy() for array_name, array in params.items()}
+    optimizer = MAKERS[name](params)
+    seen: list[NamedArrays] = []
     for rate in RATES:
-        grads = named(rng)
-        optimizer.update(params, grads, rate)
-        for i, g in enumerate(grads.flat.tolist()):
-            v[i] = momentum * v[i] + g
-            p[i] -= rate * (g + momentum * v[i])
-    np.testing.assert_allclose(params.flat, p, rtol=0, atol=1e-13)
+        seen.append(named(rng))
+        optimizer.update(params, seen[-1], rate)
+        for array_name, array in params.items():
+            p[array_name] = expected(name, p[array_name], [grads[array_name] for grads in seen], rate)
+            np.testing.assert_allclose(array, p[array_name], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("momentum", MOMENTA)
-def test_pytorch_agrees(momentum: float, rng: np.random.Generator) -> None:
-    """The same path as torch.optim.SGD, plain or Nesterov, for 20 steps and more."""
+def torch_optimizer(torch: Any, name: str, params: dict[str, Any]) -> Any:
+    """PyTorch's optimizer of that name; biases are a group without decay."""
+    everything = list(params.values())
+    match name:
+        case "plain":
+            return torch.optim.SGD(everything, lr=1.0)
+        case "classical":
+            return torch.optim.SGD(everything, lr=1.0, momentum=0.9)
+        case "nesterov":
+            return torch.optim.SGD(everything, lr=1.0, momentum=0.9, nesterov=True)
+        case "nesterov half":
+            return torch.optim.SGD(everything, lr=1.0, momentum=0.5, nesterov=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(everything, lr=1.0, alpha=0.99)
+        case "adam":
+            return torch.optim.Adam(everything, lr=1.0)
+    groups = [{"params": [params["W"]], "weight_decay": DECAY}, {"params": [params["b"]], "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=1.0)
+
+
+@every_optimizer
+def test_pytorch_agrees(name: str, rng: np.random.Generator) -> None:
+    """The same path as PyTorch's optimizer, for 20 steps and more."""
     torch = pytest.importorskip("torch")
     params = named(rng)
-    theirs = [torch.nn.Parameter(torch.tensor(array)) for array in params.values()]
-    torch_sgd = torch.optim.SGD(theirs, lr=1.0, momentum=momentum, nesterov=momentum > 0)
-    optimizer = SGD(params, momentum)
+    theirs = {array_name: torch.nn.Parameter(torch.tensor(array)) for array_name, array in params.items()}
+    ours, others = MAKERS[name](params), torch_optimizer(torch, name, theirs)
     for rate in RATES:
         grads = named(rng)
-        optimizer.update(params, grads, rate)
-        for parameter, grad in zip(theirs, grads.values(), strict=True):
-            parameter.grad = torch.tensor(grad)
-        torch_sgd.param_groups[0]["lr"] = rate
-        torch_sgd.step()
-        for parameter, array in zip(theirs, params.values(), strict=True):
-            np.testing.assert_allclose(array, parameter.detach().numpy(), rtol=0, atol=1e-13)
+        ours.update(params, grads, rate)
+        for array_name, parameter in theirs.items():
+            parameter.grad = torch.tensor(grads[array_name])
+        for group in others.param_groups:
+            group["lr"] = rate
+        others.step()
+        for array_name, parameter in theirs.items():
+            there = parameter.detach().numpy()
+            assert np.abs(params[array_name] - there).max() < 1e-9 * np.abs(there).max()
 
 
 def test_plain_descent_by_hand() -> None:
@@ -61,53 +131,112 @@ def test_plain_descent_by_hand() -> None:
     np.testing.assert_array_equal(params["p"], [0.875, -3.0])
 
 
-def test_memory_is_named_like_the_params(rng: np.random.Generator) -> None:
-    """A velocity per parameter, of its shape and dtype, zero at first; nothing at all without momentum."""
-    params = named(rng, np.float32)
-    memory = SGD(params).memory
-    assert list(memory) == ["velocity.W", "velocity.b"]
-    assert all(memory[f"velocity.{name}"].shape == shape for name, shape in SHAPES.items())
-    assert all(array.dtype == np.float32 and not array.any() for array in memory.values())
-    assert SGD(params, momentum=0).memory == {}
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_adams_first_step_is_the_sign_of_the_gradient(size: float, dtype: type, rng: np.random.Generator) -> None:
+    """Whatever the gradient's size, each parameter's first step is as long as the learning rate, downhill."""
+    params, grads = named(rng, dtype), named(rng, dtype)
+    params.flat[...] = 0
+    grads.flat[...] = size * np.sign(grads.flat) * (0.1 + np.abs(grads.flat))
+    Adam(params).update(params, grads, 0.125)
+    np.testing.assert_allclose(params.flat, -0.125 * np.sign(grads.flat), rtol=2e-4)  # epsilon / 1e-4
 
 
-@pytest.mark.parametrize("momentum", MOMENTA)
-def test_the_memory_is_all_there_is_to_remember(momentum: float, rng: np.random.Generator) -> None:
+def test_decay_shrinks_weights_and_spares_biases(rng: np.random.Generator) -> None:
+    """Where the gradient is zero, AdamW multiplies matrices with 1 - rate w, and leaves vectors; w = 0 is Adam."""
+    params, zero = named(rng), NamedArrays(SHAPES, np.float64)
+    W, b = params["W"].copy(), params["b"].copy()
+    Adam(params, weight_decay=0.25).update(params, zero, 0.5)
+    np.testing.assert_allclose(params["W"], W * (1 - 0.5 * 0.25), rtol=1e-15)
+    np.testing.assert_array_equal(params["b"], b)
+    Adam(params).update(params, zero, 0.5)
+    np.testing.assert_allclose(params["W"], W * (1 - 0.5 * 0.25), rtol=1e-15)
+
+
+@every_optimizer
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_memory_is_named_like_the_params(name: str, dtype: type, rng: np.random.Generator) -> None:
+    """An array per parameter and kind of memory, of its shape and dtype, zero at first; Adam also counts updates."""
+    memory = dict(MAKERS[name](named(rng, dtype)).memory)
+    if name.startswith("adam"):
+        assert memory.pop("updates").tolist() == [0]
+    assert {key: array.shape for key, array in memory.items()} == {
+        f"{kind}.{array_name}": shape for kind in KINDS[name] for array_name, shape in SHAPES.items()
+    }
+    assert all(array.dtype == dtype and not array.any() for array in memory.values())
+
+
+@every_optimizer
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_memory_is_all_there_is_to_remember(name: str, dtype: type, rng: np.random.Generator) -> None:
     """A new optimizer that is given the old one's memory goes on bit for bit as the old one would have."""
-    one = named(rng, np.float32)
-    first = SGD(one, momentum)
+    one = named(rng, dtype)
+    first = MAKERS[name](one)
     for _ in range(3):
-        first.update(one, named(rng, np.float32), 0.1)
+        first.update(one, named(rng, dtype), 0.1)
     two = NamedArrays.like(one)
     two.copy_from(one)
-    second = SGD(two, momentum)
-    for name, array in second.memory.items():
-        array[...] = first.memory[name]
+    second = MAKERS[name](two)
+    for key, array in second.memory.items():
+        array[...] = first.memory[key]
     for _ in range(3):
-        grads = named(rng, np.float32)
+        grads = named(rng, dtype)
         first.update(one, grads, 0.1)
         second.update(two, grads, 0.1)
     np.testing.assert_array_equal(one.flat, two.flat)
+    assert first.memory.keys() == second.memory.keys()
+    for key, array in first.memory.items():
+        np.testing.assert_array_equal(array, second.memory[key])
 
 
-@pytest.mark.parametrize("momentum", MOMENTA)
-def test_updates_are_in_place(momentum: float, rng: np.random.Generator) -> None:
-    """The params' own memory and the velocities' change, dtypes do not, and gradients stay as they are."""
+@every_optimizer
+def test_updates_are_in_place(name: str, rng: np.random.Generator) -> None:
+    """The params' own memory and the optimizer's change, dtypes do not, and gradients stay as they are."""
     params, grads = named(rng, np.float32), named(rng, np.float32)
     before, kept_grads, flat = params.flat.copy(), grads.flat.copy(), params.flat
-    optimizer = SGD(params, momentum)
-    velocities = dict(optimizer.memory)
+    optimizer = MAKERS[name](params)
+    memory = dict(optimizer.memory)
+    dtypes = {key: array.dtype for key, array in memory.items()}
     optimizer.update(params, grads, 0.1)
     assert params.flat is flat and params.flat.dtype == np.float32
     assert np.all(params.flat != before)
-    assert all(optimizer.memory[name] is velocities[name] and velocities[name].any() for name in velocities)
+    assert optimizer.memory.keys() == memory.keys()
+    for key, array in optimizer.memory.items():
+        assert array is memory[key] and array.all() and array.dtype == dtypes[key]
     np.testing.assert_array_equal(grads.flat, kept_grads)
 
 
-def test_the_valley_floor_is_found() -> None:
-    """On a bowl of uneven slopes, descent ends at the bottom."""
+@every_optimizer
+def test_the_valley_floor_is_found(name: str) -> None:
+    """On a bowl of uneven slopes, descent with a falling rate ends at the bottom."""
     params = {"p": np.array([5.0, -3.0])}
-    optimizer = SGD(params, 0.9)
-    for _ in range(400):
-        optimizer.update(params, {"p": params["p"] * [1.0, 10.0]}, 0.05)
-    np.testing.assert_allclose(params["p"], 0, rtol=0, atol=1e-6)
+    optimizer = MAKERS[name](params)
+    for step in range(800):
+        optimizer.update(params, {"p": params["p"] * [1.0, 10.0]}, 0.05 * (1 - step / 800))
+    np.testing.assert_allclose(params["p"], 0, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", LEARNING_RATES)
+def test_optimizers_by_name(name: str, rng: np.random.Generator) -> None:
+    """`make_optimizer` gives the one that is meant: momentum is heeded by sgd alone, weight_decay by adamw alone."""
+    makers = {
+        "sgd": lambda params: SGD(params, 0.7),
+        "rmsprop": RMSProp,
+        "adam": Adam,
+        "adamw": lambda params: Adam(params, weight_decay=0.2),
+    }
+    one = named(rng)
+    two = NamedArrays.like(one)
+    two.copy_from(one)
+    first, second = make_optimizer(name, one, momentum=0.7, weight_decay=0.2), makers[name](two)
+    for _ in range(3):
+        grads = named(rng)
+        first.update(one, grads, LEARNING_RATES[name])
+        second.update(two, grads, LEARNING_RATES[name])
+    np.testing.assert_array_equal(one.flat, two.flat)
+
+
+def test_an_unknown_optimizer_is_refused(rng: np.random.Generator) -> None:
+    """By its name, with the names there are."""
+    with pytest.raises(ValueError, match=r"rmsprop.*'lion'"):
+        make_optimizer("lion", named(rng), momentum=0.9, weight_decay=0.0)

@@ -9,9 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.optim.schedules import Schedule
+from charlm.errors import SpecError
+from charlm.optim.schedules import SHAPES, Schedule
+from charlm.training import TrainSpec
 
-SCHEDULES = st.builds(Schedule, peak=st.floats(1e-4, 10), warm_up=st.integers(0, 200), final=st.floats(0, 1))
+
+def schedules(*shapes: str) -> st.SearchStrategy[Schedule]:
+    """Schedules of these shapes."""
+    return st.builds(
+        Schedule,
+        peak=st.floats(1e-4, 10),
+        shape=st.sampled_from(shapes),
+        warm_up=st.integers(0, 200),
+        final=st.floats(0, 1),
+        drop=st.floats(0, 1),
+        drops=st.integers(0, 6),
+    )
+
+
+SCHEDULES = schedules(*SHAPES)
 STEPS = st.integers(0, 1000)
 PROGRESS = st.floats(0, 1)
 
@@ -35,9 +51,9 @@ def test_the_rate_falls_with_progress(schedule: Schedule, step: int, one: float,
     assert schedule(step, early) >= schedule(step, late) * (1 - 1e-12)
 
 
-@given(SCHEDULES)
+@given(schedules("cosine"))
 def test_the_ends_of_the_fall(schedule: Schedule) -> None:
-    """After the warm-up: the peak at 0, the final share of it at 1, and the mean of the two halfway."""
+    """A cosine after the warm-up: the peak at 0, the final share of it at 1, and the mean of the two halfway."""
     step = schedule.warm_up
     last = schedule.final * schedule.peak
     assert schedule(step, 0) == pytest.approx(schedule.peak)
@@ -51,9 +67,45 @@ def test_the_fall_is_a_cosine() -> None:
     assert [schedule(0, n / 3) for n in range(4)] == pytest.approx([8, 6, 2, 0])
 
 
+@given(schedules("steps"), st.floats(0, 1))
+def test_steps_drop_at_evenly_spaced_places(schedule: Schedule, within: float) -> None:
+    """With n drops the budget has n + 1 equal parts, and all through part number k the factor is drop^k."""
+    parts = schedule.drops + 1
+    for part in range(parts):
+        progress = (part + 0.001 + 0.998 * within) / parts
+        assert schedule.fall(progress) == pytest.approx(schedule.drop**part, rel=1e-12)
+        assert schedule(10**9, progress) == pytest.approx(schedule.peak * schedule.drop**part, rel=1e-12)
+    assert schedule.fall(0) == 1
+    assert schedule.fall(1) == pytest.approx(schedule.drop**schedule.drops)
+
+
+def test_steps_by_hand() -> None:
+    """Three drops to a half, at a quarter, half and three quarters."""
+    schedule = Schedule(peak=8, shape="steps", warm_up=1, drop=0.5)
+    rates = [schedule(1, progress) for progress in (0, 0.2499, 0.25, 0.4999, 0.5, 0.7499, 0.75, 0.9999, 1, 7)]
+    assert rates == [8, 8, 4, 4, 2, 2, 1, 1, 1, 1]
+    assert schedule(0, 0.3) == 2
+
+
+@given(schedules("constant"), STEPS, PROGRESS)
+def test_constant_stays(schedule: Schedule, step: int, progress: float) -> None:
+    """The peak, once the warm-up is over, however much of the budget is used."""
+    assert schedule(schedule.warm_up + step, progress) == schedule.peak
+    assert schedule(step, progress) == schedule(step, 0)
+
+
+@pytest.mark.parametrize("shape", ["", "linear", "Cosine", "cosine "])
+def test_an_unknown_shape_is_refused(shape: str) -> None:
+    """With the names there are; by a run's settings before anything is trained."""
+    with pytest.raises(ValueError, match="cosine, constant, steps"):
+        Schedule(1.0, shape)(0, 0.0)
+    with pytest.raises(SpecError, match="cosine, constant, steps"):
+        TrainSpec(schedule=shape)
+
+
 @given(SCHEDULES, STEPS, st.floats(-5, 5))
 def test_progress_beyond_its_ends_is_the_end(schedule: Schedule, step: int, progress: float) -> None:
-    """A clock that overshoots does not turn the cosine up again."""
+    """A clock that overshoots does not turn the rate up again."""
     assert schedule(step, progress) == schedule(step, min(max(progress, 0), 1))
 
 

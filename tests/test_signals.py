@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from runs import TINY, bits_of_run, charlm_command, environment, run_to_end
 
+from charlm.starting import new_run
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import read_corpus
-from charlm.starting import new_run
 
 TEXT = "Down by the harbour the lanterns come on,\none after the other.\n" * 40
 STEPS = 600

@@ -34,4 +34,6 @@ def run_and_files(arguments: tuple[str, ...]) -> tuple[Path, list[str]]:
     first, files = arguments[:1], list(arguments)
     if first and (is_run(first[0]) or first[0].endswith(".safetensors")):
         return Path(first[0]), files[1:]
+    if len(files) > 1 and files[0] != "-" and not Path(files[0]).exists():
+        raise click.UsageError(f"{files[0]} is neither a run, nor a checkpoint, nor a text: see what is misspelt")
     return run_or_newest(None), files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,12 @@ def _checkpoint_facts(path: Path) -> dict[str, Any]:
     model = load(path)
     return {
         "checkpoint": str(path),
-        "hidden": model.spec.hidden,
-        "layers": model.spec.layers,
+        "model": asdict(model.spec),
         "parameters": model.spec.parameters,
         "vocabulary": len(model.vocabulary),
         "steps": model.progress.get("step"),
         "validation_nats": model.progress.get("validation_nats"),
+        "best_nats": model.progress.get("best_nats"),
         "characters_known": model.vocabulary.characters,
     }
 
@@ -59,6 +60,8 @@ def _shown(value: Any) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, str):
         return value if value.isprintable() else ascii(value)[1:-1] if value.isascii() else repr(value)[1:-1]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.4f}"
+        return f"{value:.6g}"
     return f"{value:,}" if isinstance(value, int) else "none yet" if value is None else str(value)

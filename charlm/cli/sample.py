@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+import time
+from collections.abc import Iterator
 
 import click
 
 from charlm import SampleSpec, blas_threads, load
 from charlm.cli.arguments import as_utf8, run_or_newest
+
+FLUSH_SECONDS = 0.03  # a reader sees characters as they come, and no time goes into telling it of every one
 
 
 @click.command("sample", short_help="Write text that continues a seed text.")
@@ -70,12 +74,20 @@ def command(
                 text = seed + "".join(characters)
                 record = {"text": text, "seed": seed, "rng_seed": rng_seed, "number": number}
                 click.echo(json.dumps(record, ensure_ascii=False))
-                continue
-            last = seed[-1:]
-            sys.stdout.write(seed)
-            for last in characters:
-                sys.stdout.write(last)
-                if sys.stdout.isatty() or last == "\n":
-                    sys.stdout.flush()
-            if ends_line and last != "\n":
-                sys.stdout.write("\n")
+            else:
+                last = _stream(seed, characters)
+                if ends_line and last != "\n":
+                    sys.stdout.write("\n")
+
+
+def _stream(seed: str, characters: Iterator[str]) -> str:
+    """Write the seed text and the characters as they come; returns the last one."""
+    sys.stdout.write(seed)
+    sys.stdout.flush()
+    last, flushed = seed[-1:], time.monotonic()
+    for last in characters:
+        sys.stdout.write(last)
+        if time.monotonic() - flushed > FLUSH_SECONDS:
+            sys.stdout.flush()
+            flushed = time.monotonic()
+    return last

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import click
 
-from charlm import Score, load, read_texts
+from charlm import CorpusError, Score, clean_up_notes, load, read_texts
 from charlm.cli.arguments import run_and_files
 
 
@@ -25,12 +26,14 @@ def command(arguments: tuple[str, ...], as_json: bool) -> None:
         raise click.UsageError("no FILE to score: name one, or pipe a text in")
     model = load(run)
     total = Score(0, 0.0)
+    texts = []
     for text in read_texts(files or ["-"]):
-        for note in text.notes:
-            click.echo(note, err=True)
         total += model.score(text.text)
+        texts.append(replace(text, text=""))  # only its notes are still needed
+    for note in clean_up_notes(texts):
+        click.echo(note, err=True)
     if not total.characters:
-        raise click.UsageError("the text is empty: there is nothing to score")
+        raise CorpusError("the text is empty: there is nothing to score; name a text with at least one character")
     result = {
         "characters": total.characters,
         "nats": total.nats,

@@ -35,6 +35,12 @@ from charlm.cli.watching import Watcher
 
 NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
 BUDGET = ("minutes", "steps", "epochs")
+ONLY_OF = {  # options that mean something for one choice of another option only
+    "reset": ("cell", "gru"),
+    "activation": ("cell", "rnn"),
+    "momentum": ("optimizer", "sgd"),
+    "weight_decay": ("optimizer", "adamw"),
+}
 WITH_RESUME = {*BUDGET, "sources", "resume", "threads", "quiet", "as_json"}
 
 
@@ -117,7 +123,11 @@ WITH_RESUME = {*BUDGET, "sources", "resume", "threads", "quiet", "as_json"}
 )
 @click.option("--rng-seed", default=TrainSpec.rng_seed, show_default=True, help="Seed of all random numbers.")
 @click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the run in DIR.")
-@click.option("--threads", type=int, help="Threads of the matrix arithmetic.  [default: all cores]")
+@click.option(
+    "--threads",
+    type=int,
+    help="Threads of the matrix arithmetic.  [default: the library's choice, most often all cores]",
+)
 @click.option("--quiet", is_flag=True, help="No progress and no samples.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output at the end.")
 @click.pass_context
@@ -138,8 +148,11 @@ def command(
     validation: the loss on it, in nats per character, is the result. Ctrl-C saves and stops; --resume goes on.
     """
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    for name in set(BUDGET) - given if given & set(BUDGET) else ():
+        settings[name] = None if name != "minutes" else TrainSpec.minutes  # the command line before the environment
     if len(given & set(BUDGET)) > 1:
         raise click.UsageError("--minutes, --steps and --epochs exclude each other: give one")
+    _refuse_without_effect(given, settings)
     if resume is None and not sources:
         raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
     with blas_threads(threads):
@@ -150,6 +163,15 @@ def command(
         for note in [*corpus.notes, *notes]:
             click.echo(note, err=True)
         _watch(run, corpus, quiet, as_json)
+
+
+def _refuse_without_effect(given: set[str], settings: dict[str, Any]) -> None:
+    """Raise UsageError for an option of another cell or optimizer: somebody would believe to have compared it."""
+    for name, (of, value) in ONLY_OF.items():
+        if name in given and settings[of] != value:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is only of --{of} {value}, not {settings[of]}: drop one"
+            )
 
 
 Begun = tuple[Corpus, Run, list[str]]
@@ -178,9 +200,10 @@ def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: d
         names = ", ".join("--" + name.replace("learning_rate", "lr").replace("_", "-") for name in fixed)
         raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
     run = Run.open(resume)
+    corpus, notes = read_corpus(sources or run.sources), resume_notes(run)
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
-        change_budget(run, **budget)
-    return read_corpus(sources or run.sources), run, resume_notes(run)
+        change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
+    return corpus, run, notes
 
 
 def _watch(run: Run, corpus: Corpus, quiet: bool, as_json: bool) -> None:
@@ -193,7 +216,7 @@ def _watch(run: Run, corpus: Corpus, quiet: bool, as_json: bool) -> None:
             if interrupts.signal:
                 training.close()  # saves
                 break
-    if interrupts.signal:
+    if interrupts.signal and progress is not None and progress.share < 1:
         click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
         sys.exit(128 + interrupts.signal)
     if progress is None:
@@ -201,10 +224,10 @@ def _watch(run: Run, corpus: Corpus, quiet: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary(run)))
     else:
-        _conclude(run)
+        _conclude(run, corpus)
 
 
-def _conclude(run: Run) -> None:
+def _conclude(run: Run, corpus: Corpus) -> None:
     """The result, where everything lies, and the next command to type."""
     figures = summary(run)
     if figures["validation_nats"] is None:
@@ -215,4 +238,6 @@ def _conclude(run: Run) -> None:
         f"best at step {figures['best_step']:,} of {figures['steps']:,}"
     )
     click.echo(f"  run      {run.path}\n  picture  {run.plot_path}\n  model    {run.best_path}")
-    click.echo(f"Next: charlm sample {shlex.quote(str(run.path))} --seed T")
+    known = corpus.vocabulary.characters
+    seed = "T" if "T" in known else next((character for character in known if character.isalnum()), known[-1])
+    click.echo(f"Next: charlm sample {shlex.quote(str(run.path))} --seed {shlex.quote(seed)}")

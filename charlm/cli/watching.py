@@ -44,7 +44,7 @@ class Watcher:
     def show(self, progress: Progress) -> None:
         """Show one update."""
         if self._bar is None:
-            self._begin()
+            self._begin(progress)
         if not self._bar.disable:
             self._bar.n = progress.share
             self._bar.set_postfix_str(_figures(progress), refresh=False)
@@ -65,7 +65,7 @@ class Watcher:
         if time.monotonic() - self._drawn > self._drawing / DRAWING_SHARE:
             self._draw()
 
-    def _begin(self) -> None:
+    def _begin(self, progress: Progress) -> None:
         """Say what is trained, now that training has begun and nothing refused it."""
         model = self.run.config["model"]
         if not self.quiet:
@@ -75,7 +75,9 @@ class Watcher:
                 err=True,
             )
         hidden = self.quiet or not self._in_terminal
-        self._bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=hidden, dynamic_ncols=True)
+        self._bar = tqdm(
+            total=1.0, initial=progress.share, bar_format=BAR, file=sys.stderr, disable=hidden, dynamic_ncols=True
+        )
 
     def _draw(self) -> None:
         start = time.monotonic()

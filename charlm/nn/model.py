@@ -122,6 +122,14 @@ class CharLM:
         """Whether the network sees nothing of the characters that it is to predict."""
         return self.stack.causal
 
+    def require_causal(self) -> None:
+        """Raise SpecError for a network that has met the characters it is asked for."""
+        if not self.causal:
+            raise SpecError(
+                "a bidirectional network has read the character that it is to predict, so it can neither be trained "
+                "to predict the next one, nor score, nor sample: leave bidirectional out, or see charlm.nn.sequence"
+            )
+
     def initial_params(self, rng: np.random.Generator) -> NamedArrays:
         """Fresh parameters; the same generator state gives the same parameters, whatever the dtype."""
         params = NamedArrays(self.spec.shapes, self.dtype)

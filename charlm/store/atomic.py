@@ -9,17 +9,18 @@ from pathlib import Path
 
 from charlm.errors import StorageError
 
+OTHER_PLACE = "free or choose another place and try again"
 TEMPORARY = ".*.tmp"  # what write_atomic leaves when the machine dies in it
 
 
 @contextmanager
-def told_in_one_line(action: str, path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into a StorageError that says what was tried and on which path."""
+def told_in_one_line(action: str, path: Path, advice: str = OTHER_PLACE) -> Iterator[None]:
+    """Turn what the operating system refuses into a StorageError that says what was tried, where, and what to do."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(f"cannot {action} {path}: {reason}; free or choose another place and try again") from error
+        raise StorageError(f"cannot {action} {path}: {reason}; {advice}") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -31,6 +31,7 @@ from charlm.text.vocabulary import Vocabulary
 
 FORMAT = 1
 KEY = "charlm"
+READABLE = "make it readable, or name another checkpoint"
 MOST_HEADER = 2**24  # bytes; a vocabulary of all Unicode characters needs a tenth
 
 
@@ -80,7 +81,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"no checkpoint at {path}: name a run directory, or a .safetensors file in one")
     _refuse_a_huge_header(path)
     try:
-        with told_in_one_line("read", path), safe_open(path, framework="numpy") as file:
+        with (
+            told_in_one_line("read", path, READABLE),
+            safe_open(path, framework="numpy") as file,
+        ):
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, TypeError, ValueError, AttributeError) as error:
@@ -95,7 +99,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _refuse_a_huge_header(path: Path) -> None:
     """A file begins with the length of its header; ours is short, and a false one would be read into memory."""
-    with told_in_one_line("read", path), path.open("rb") as file:
+    with told_in_one_line("read", path, READABLE), path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > MOST_HEADER:
         raise CheckpointError(f"{path} is not a charlm checkpoint (a header of {length:,} bytes): use another one")

@@ -37,11 +37,12 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Text:
-    """The clean text of one source, and notes of what was changed to make it clean."""
+    """The clean text of one source, and what was changed to make it clean."""
 
     source: str
     text: str
-    notes: tuple[str, ...]
+    had_mark: bool  # a byte order mark, dropped
+    line_ends: int  # CR or CRLF, folded to LF
 
 
 def read_corpus(sources: str | Path | Sequence[str | Path], name: str | None = None) -> Corpus:
@@ -70,7 +71,7 @@ def read_corpus(sources: str | Path | Sequence[str | Path], name: str | None = N
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         vocabulary=vocabulary,
         ids=vocabulary.encode(text),
-        notes=tuple(note for part in texts for note in part.notes),
+        notes=clean_up_notes(texts),
     )
 
 
@@ -81,6 +82,21 @@ def read_texts(sources: Sequence[str | Path]) -> Iterator[Text]:
             yield _clean(str(path), _bytes_of(path))
 
 
+def clean_up_notes(texts: Sequence[Text]) -> tuple[str, ...]:
+    """What was changed in some texts, for people to read: each kind of change once."""
+    notes = []
+    if marked := [text.source for text in texts if text.had_mark]:
+        notes.append(f"{_first_of(marked)}: dropped the byte order mark")
+    if folded := [text.source for text in texts if text.line_ends]:
+        count = sum(text.line_ends for text in texts)
+        notes.append(f"{_first_of(folded)}: folded {count:,} CR or CRLF line ends to LF")
+    return tuple(notes)
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"
+
+
 def _files_of(source: str | Path) -> list[str | Path]:
     if str(source) == STANDARD_INPUT:
         return [STANDARD_INPUT]
@@ -89,7 +105,7 @@ def _files_of(source: str | Path) -> list[str | Path]:
         return [path]
     found = sorted(
         file
-        for folder, _, names in os.walk(path)  # which follows no links to folders, so it ends
+        for folder, _, names in os.walk(path, onerror=_refuse_folder)  # follows no links to folders, so it ends
         for file in (Path(folder, name) for name in names)
         if file.name.endswith((".txt", ".txt.gz")) and (file.is_file() or not file.exists())  # no pipe: it would block
     )
@@ -109,7 +125,11 @@ def _bytes_of(path: str | Path) -> bytes:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise CorpusError(f"{path} is not a whole gzip file ({error}): fetch or compress it again") from None
     except OSError as error:
-        raise CorpusError(f"cannot read {path}: {error.strerror}") from None
+        raise CorpusError(f"cannot read {path}: {error.strerror}; name a text file that you may read") from None
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise CorpusError(f"cannot read the folder {error.filename}: {error.strerror}; name texts that you may read")
 
 
 def _unchanged_bytes(path: str | Path) -> bytes:
@@ -152,15 +172,11 @@ def _clean(source: str, data: bytes) -> Text:
             "UTF-16 (iconv -f UTF-16LE -t UTF-8)"
         )
 
-    notes = []
-    if text.startswith("\ufeff"):
-        text = text.removeprefix("\ufeff")
-        notes.append(f"{name}: dropped the byte order mark")
-    if "\r" in text:
-        count = text.count("\r")
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        notes.append(f"{name}: folded {count:,} CR or CRLF line ends to LF")
-    return Text(source, text, tuple(notes))
+    line_ends = text.count("\r")
+    clean = text.removeprefix("\ufeff")
+    if line_ends:
+        clean = clean.replace("\r\n", "\n").replace("\r", "\n")
+    return Text(source, clean, text.startswith("\ufeff"), line_ends)
 
 
 def _where_not_utf8(name: str, data: bytes, position: int) -> str:

@@ -104,6 +104,12 @@ class Run:
             raise RunError(f"{path / CONFIG} is not a run's configuration: restore it, or start a new run")
         return cls(path, config)
 
+    @classmethod
+    def of(cls, path: str | Path) -> Run:
+        """The run that a path stands for: a run directory, or a checkpoint file in one."""
+        path = Path(path)
+        return cls.open(path.parent if path.is_file() else path)
+
     def save_config(self) -> None:
         """Write config.json."""
         text = json.dumps(self.config, indent=2, ensure_ascii=False, sort_keys=True)
@@ -120,7 +126,7 @@ class Run:
         """
         if not self.metrics_path.exists():
             return []
-        with told_in_one_line("read", self.metrics_path):
+        with told_in_one_line("read", self.metrics_path, "make it readable"):
             *lines, _cut_short = self.metrics_path.read_bytes().split(b"\n")
         return [self._record(number, line) for number, line in enumerate(lines, 1)]
 
@@ -216,8 +222,9 @@ def free_run_path(name: str, runs: Path = RUNS) -> Path:
 
 
 def newest_run(runs: Path = RUNS) -> Path:
-    """The run under `runs` that was written last. Raises RunError where there is none."""
-    found = [config.parent for config in runs.glob(f"*/{CONFIG}")]
+    """The run under `runs` that was written last, one with a checkpoint if there is any. Raises RunError."""
+    every = [config.parent for config in runs.glob(f"*/{CONFIG}")]
+    found = [run for run in every if any(run.glob("*.safetensors"))] or every
     if not found:
         raise RunError(f"no run under {runs.resolve()}: name a run directory, or make one with charlm train CORPUS")
     return max(found, key=lambda run: max(file.stat().st_mtime_ns for file in run.glob("*.*")))

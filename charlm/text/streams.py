@@ -51,7 +51,7 @@ def streams(ids: Ids, T: int, B: int, rng_seed: int = 0, start: int = 0) -> Iter
 
     epoch, first = divmod(start, count)
     while True:
-        offset = int(np.random.default_rng([rng_seed, epoch]).integers(spare + 1))
+        offset = int(np.random.default_rng([rng_seed, 0, epoch]).integers(spare + 1))
         starts = offset + count * T * np.arange(B)
         for index in range(first, count):
             where = starts + np.arange(index * T, (index + 1) * T)[:, None]
