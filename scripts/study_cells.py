@@ -54,9 +54,9 @@ def gate_bias(gate: int, value: float) -> Change:
 
 
 VARIANTS: list[tuple[str, dict[str, Any], Change, float]] = [
-    ("gru (default: orthogonal U, b_z = -1)", {}, as_it_is, 2.0),
+    ("gru (default: orthogonal U, b_z = 0)", {}, as_it_is, 2.0),
     ("gru, uniform U", {}, uniform_recurrence, 2.0),
-    ("gru, b_z = 0", {}, gate_bias(0, 0.0), 2.0),
+    ("gru, b_z = -1", {}, gate_bias(0, -1.0), 2.0),
     ("gru, b_z = -2", {}, gate_bias(0, -2.0), 2.0),
     ("gru, reset after", {"reset": "after"}, as_it_is, 2.0),
     ("lstm (default: orthogonal U, b_f = 1)", {"cell": "lstm"}, as_it_is, 2.0),
@@ -68,8 +68,10 @@ VARIANTS: list[tuple[str, dict[str, Any], Change, float]] = [
     ("rnn relu, rate 2", {"cell": "rnn", "activation": "relu"}, as_it_is, 2.0),
     ("rnn relu, rate 0.5", {"cell": "rnn", "activation": "relu"}, as_it_is, 0.5),
     ("rnn relu, rate 0.2", {"cell": "rnn", "activation": "relu"}, as_it_is, 0.2),
-    ("gru, 3 layers", {"layers": 3}, as_it_is, 2.0),
-    ("gru, 3 layers, residual", {"layers": 3, "residual": True}, as_it_is, 2.0),
+    ("gru, 2 layers, not residual", {"layers": 2, "residual": False}, as_it_is, 2.0),
+    ("gru, 2 layers, residual (default)", {"layers": 2}, as_it_is, 2.0),
+    ("gru, 3 layers, not residual", {"layers": 3, "residual": False}, as_it_is, 2.0),
+    ("gru, 3 layers, residual (default)", {"layers": 3}, as_it_is, 2.0),
 ]
 
 

@@ -125,7 +125,7 @@ def plain_log_probabilities(spec: ModelSpec, params: Mapping[str, np.ndarray], i
         for layer, (h, c) in enumerate(states):
             cell = {name.split(".")[1]: array for name, array in p.items() if name.startswith(f"layer{layer}.")}
             states[layer] = np.array(plain_step(spec, cell, x, h, c))
-            x = states[layer][0]
+            x = states[layer][0] + (x if spec.residual and layer else 0)
         logits = x @ p["readout.W"] + p["readout.b"]
         logits = logits - logits.max()
         yield logits - math.log(np.exp(logits).sum())

@@ -77,7 +77,7 @@ NETWORKS = {
     "bidirectional gru": {"bidirectional": True},
     "bidirectional lstm": {"cell": "lstm", "bidirectional": True},
     "embedding": {"embedding": 6},
-    "residual": {"residual": True},
+    "not residual": {"residual": False},
     "residual lstm with embedding": {"cell": "lstm", "residual": True, "embedding": 1},
 }
 

@@ -348,7 +348,7 @@ def test_backward_leaves_its_slopes_as_they_are(rng: np.random.Generator) -> Non
 
 
 def test_first_parameters_are_what_the_docstring_says(rng: np.random.Generator) -> None:
-    """W within 1/sqrt(H), each gate's U orthogonal and its own, b zero but for b_z = -1."""
+    """W within 1/sqrt(H), each gate's U orthogonal and its own, b zero."""
     H = 16
     cell = GRU(7, H, np.float64)
     params = {name: np.full(shape, np.nan) for name, shape in cell.shapes.items()}
@@ -359,7 +359,7 @@ def test_first_parameters_are_what_the_docstring_says(rng: np.random.Generator) 
     for U in gates:
         np.testing.assert_allclose(U @ U.T, np.eye(H), rtol=0, atol=1e-13)
     assert not np.allclose(gates[0], gates[1]) and not np.allclose(gates[1], gates[2])
-    np.testing.assert_array_equal(params["b"], [-1] * H + [0] * 2 * H)
+    np.testing.assert_array_equal(params["b"], 0)
 
 
 def test_a_text_starts_from_zeros() -> None:

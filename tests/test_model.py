@@ -114,7 +114,7 @@ def test_the_first_state_is_zeros_for_every_layer(layers: int) -> None:
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_a_model_is_its_layers_one_on_the_other(layers: int, rng: np.random.Generator) -> None:
-    """Each layer reads the outputs of the one below, from its own state; logits are top @ W + b."""
+    """Each layer reads what the one below puts out, and adds it to its own; logits are top @ W + b."""
     model, params = random_model(layers, rng)
     inputs = rng.integers(V, size=(T, B))
     state = tuple(rng.uniform(-1, 1, (B, H)) for _ in range(layers))
@@ -123,7 +123,8 @@ def test_a_model_is_its_layers_one_on_the_other(layers: int, rng: np.random.Gene
     x = np.eye(V)[inputs]
     for layer in range(layers):
         cell = GRU(x.shape[-1], H, np.float64)
-        x, last, _ = cell.forward(cell.prepare(group(params, f"layer{layer}")), x, state[layer])
+        outputs, last, _ = cell.forward(cell.prepare(group(params, f"layer{layer}")), x, state[layer])
+        x = outputs + x if layer else outputs  # residual: all layers but the first add their input
         np.testing.assert_allclose(after[layer], last, rtol=0, atol=1e-13)
     expected = np.einsum("tbh,hv->tbv", x, params["readout.W"]) + params["readout.b"]
     assert logits.shape == (T, B, V)

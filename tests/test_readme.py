@@ -60,6 +60,15 @@ def test_its_python_runs(page: Path, clone: Path) -> None:
         assert done.returncode == 0, f"{block}\n{done.stderr}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_nothing_is_left_to_fill_in(page: Path) -> None:
+    """No placeholder is left, and every file that is linked or shown is there."""
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"@@|\bTODO\b|\bSAMPLE\b", text)
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / target).exists(), target
+
+
 def test_every_command_is_mentioned() -> None:
     """A command that the README does not show is a command that nobody finds."""
     typed = " ".join(commands(ROOT / "README.md"))

@@ -67,7 +67,12 @@ WITH_RESUME = {*BUDGET, "sources", "resume", "threads", "quiet", "as_json"}
     help="Size of a learned vector per character, for large alphabets; 0 is one-hot.",
 )
 @click.option("--tied", is_flag=True, help="Read out with the embedding; needs --embedding as large as --hidden.")
-@click.option("--residual", is_flag=True, help="Layers above the first add their input to their output.")
+@click.option(
+    "--residual/--no-residual",
+    default=ModelSpec.residual,
+    show_default=True,
+    help="Layers above the first add their input to their output.",
+)
 @click.option(
     "--dropout",
     default=TrainSpec.dropout,

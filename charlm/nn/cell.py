@@ -24,7 +24,8 @@ class Cell(ABC):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.dtype = np.dtype(dtype)
-        self._buffers = Buffers(dtype)
+        self._buffers = Buffers(dtype)  # of a window
+        self._prepared = Buffers(dtype)  # copies of the weights
 
     @property
     def output_size(self) -> int:
@@ -46,7 +47,7 @@ class Cell(ABC):
 
     @abstractmethod
     def prepare(self, params: Mapping[str, Floats]) -> Any:
-        """Lay out the parameters for the passes of one update; later changes of `params` do not reach the result."""
+        """Lay out the parameters for the passes of one update; what it returns is valid until the next `prepare`."""
 
     @abstractmethod
     def forward(self, weights: Any, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Any]:
@@ -64,6 +65,12 @@ class Cell(ABC):
         doutputs: slope of the loss in every output. The gradients of the parameters are written to `grads`.
         Returns the slope in the inputs (T, B, D), a buffer, or None for ids. A tape serves once.
         """
+
+    def _copy(self, name: str, array: Floats) -> Floats:
+        """A copy of an array in a buffer of that name: with a large alphabet, fresh ones cost more than the step."""
+        copy = self._prepared(name, *array.shape)
+        copy[...] = array
+        return copy
 
 
 def gates_of(packed: Floats, count: int) -> tuple[Floats, ...]:

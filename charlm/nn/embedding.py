@@ -21,11 +21,13 @@ def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats) -> Floats:
     """
     rows = out.reshape(-1, out.shape[-1])
     if is_ids(inputs):
-        # Adding b to the V rows of W costs less than adding it to the T*B rows of the result.
-        np.take(W + b, inputs.reshape(-1), axis=0, out=rows, mode="clip")  # "clip": writes straight into out
+        few = len(W) < len(rows)  # then adding b to the V rows of W costs less than to the T*B rows of the result
+        np.take(W + b if few else W, inputs.reshape(-1), axis=0, out=rows, mode="clip")  # "clip" writes into out
+        if few:
+            return out
     else:
         np.matmul(inputs.reshape(-1, inputs.shape[-1]), W, out=rows)
-        rows += b
+    rows += b
     return out
 
 

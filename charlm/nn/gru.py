@@ -58,16 +58,15 @@ class GRU(Cell):
         return {"W": (D, 3 * H), "U": (H, 3 * H), "b": (3 * H,)}
 
     def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
-        """W uniform, each gate's U orthogonal, b zero but for b_z = -1, which favours remembering."""
+        """W uniform, each gate's U orthogonal, b zero (b_z = -1, remember at first, learned more slowly here)."""
         params["W"][...] = uniform_fan_in(rng, params["W"].shape, fan_in=self.hidden_size)
         orthogonal_gates(rng, params["U"])
         params["b"][...] = 0
-        params["b"][: self.hidden_size] = -1
 
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
         """Lay out the parameters for the passes of one update."""
         H2 = 2 * self.hidden_size
-        W, U, b = params["W"].copy(), params["U"].copy(), params["b"].copy()
+        W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
         for array in (W, U, b):
             array[..., :H2] *= 0.5
         return Weights(
@@ -75,7 +74,7 @@ class GRU(Cell):
             b=b,
             U_zr=U[:, :H2].copy(),
             U_c=U[:, H2:].copy(),
-            W_T=params["W"].T.copy(),
+            W_T=self._copy("W_T", params["W"].T),
             U_zr_T=params["U"][:, :H2].T.copy(),
             U_c_T=params["U"][:, H2:].T.copy(),
         )

@@ -59,19 +59,18 @@ class GRUResetAfter(Cell):
         return {"W": (D, 3 * H), "U": (H, 3 * H), "b": (3 * H,), "b_rc": (H,)}
 
     def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
-        """W uniform, each gate's U orthogonal, biases zero but for b_z = -1, which favours remembering."""
+        """W uniform, each gate's U orthogonal, biases zero."""
         params["W"][...] = uniform_fan_in(rng, params["W"].shape, fan_in=self.hidden_size)
         orthogonal_gates(rng, params["U"])
         params["b"][...] = 0
-        params["b"][: self.hidden_size] = -1
         params["b_rc"][...] = 0
 
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
         """Lay out the parameters for the passes of one update."""
-        W, U, b = params["W"].copy(), params["U"].copy(), params["b"].copy()
+        W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
         for array in (W, U, b):
             array[..., : 2 * self.hidden_size] *= 0.5
-        return Weights(W, b, U, params["b_rc"].copy(), W_T=params["W"].T.copy(), U_T=params["U"].T.copy())
+        return Weights(W, b, U, params["b_rc"].copy(), W_T=self._copy("W_T", params["W"].T), U_T=params["U"].T.copy())
 
     def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h (B, H)."""

@@ -76,10 +76,10 @@ class LSTM(Cell):
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
         """Lay out the parameters for the passes of one update."""
         H3 = 3 * self.hidden_size
-        W, U, b = params["W"].copy(), params["U"].copy(), params["b"].copy()
+        W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
         for array in (W, U, b):
             array[..., :H3] *= 0.5
-        return Weights(W=W, b=b, U=U, W_T=params["W"].T.copy(), U_T=params["U"].T.copy())
+        return Weights(W=W, b=b, U=U, W_T=self._copy("W_T", params["W"].T), U_T=params["U"].T.copy())
 
     def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h and c (2, B, H)."""

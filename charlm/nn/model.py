@@ -38,7 +38,7 @@ class ModelSpec:
     activation: str = "tanh"
     embedding: int = 0
     tied: bool = False
-    residual: bool = False
+    residual: bool = True
     bidirectional: bool = False
 
     def __post_init__(self) -> None:

@@ -58,15 +58,15 @@ class RNN(Cell):
         return {"W": (D, H), "U": (H, H), "b": (H,)}
 
     def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
-        """W uniform, U orthogonal, b zero."""
+        """W uniform, U orthogonal, b zero. With relu, which does not bound the state, U is half of that: it shrinks."""
         params["W"][...] = uniform_fan_in(rng, params["W"].shape, fan_in=self.hidden_size)
-        params["U"][...] = orthogonal(rng, self.hidden_size)
+        params["U"][...] = orthogonal(rng, self.hidden_size) * (0.5 if self.activation == "relu" else 1)
         params["b"][...] = 0
 
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
         """Lay out the parameters for the passes of one update."""
-        W, U, b = params["W"], params["U"], params["b"]
-        return Weights(W=W.copy(), b=b.copy(), U=U.copy(), W_T=W.T.copy(), U_T=U.T.copy())
+        W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
+        return Weights(W=W, b=b, U=U, W_T=self._copy("W_T", params["W"].T), U_T=params["U"].T.copy())
 
     def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h (B, H)."""
