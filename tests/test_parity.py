@@ -14,6 +14,7 @@ from charlm.nn.stack import Stack, make_cell
 from charlm.optim.optimizers import Adam
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # two on a busy machine wait for each other, up to 25 times as long
 
 T, B, D, H = 5, 4, 3, 2
 TOLERANCE = 1e-9

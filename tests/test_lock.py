@@ -1,0 +1,137 @@
+"""One training at a time in a run directory, and no lock that outlives its process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from runs import TINY, charlm_command, charlm_process, environment, short_corpus, stop_at, tiny_run
+
+from charlm.errors import RunError, StorageError
+from charlm.store.checkpoint import load_checkpoint
+from charlm.store.corpus import Corpus
+from charlm.store.lock import LOCK, locked
+from charlm.store.run import Run
+from charlm.trained import load
+from charlm.training import train
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return short_corpus(tmp_path)
+
+
+@pytest.fixture
+def run(corpus: Corpus, tmp_path: Path) -> Run:
+    """A run with a checkpoint."""
+    run = tiny_run(tmp_path / "run", corpus)
+    stop_at(run, corpus, 7)
+    return run
+
+
+@pytest.fixture
+def trainer(run: Run) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that trains in the run, for hours if it is let."""
+    before = run.metrics_path.stat().st_mtime_ns
+    process = subprocess.Popen(
+        charlm_command("train", "--resume", run.path, "--steps", 10**7, "--quiet"),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while run.metrics_path.stat().st_mtime_ns == before:  # what training writes first, once it holds the run
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        assert is_held(run)
+        yield process
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+
+
+def is_held(run: Run) -> bool:
+    """Whether a process holds the run."""
+    try:
+        with locked(run.path):
+            return False
+    except RunError:
+        return True
+
+
+def test_a_second_training_is_refused(trainer: subprocess.Popen[bytes], run: Run, corpus: Corpus) -> None:
+    """Law: in one line, as the library and as the command; the first goes on, and its half-written file stays."""
+    half_written = run.path / f".last.safetensors.{trainer.pid}.tmp"
+    half_written.write_bytes(b"half")
+    with pytest.raises(RunError) as raised:
+        next(train(Run.open(run.path), corpus))
+    assert str(run.path) in str(raised.value) and len(str(raised.value).splitlines()) == 1
+    refused = charlm_process("train", "--resume", run.path, "--steps", 10**7, cwd=run.path.parent)
+    assert refused.is_clear_error(1), refused
+    assert "another charlm" in refused.err
+    assert trainer.poll() is None and half_written.exists()
+
+
+def test_reading_needs_no_lock(trainer: subprocess.Popen[bytes], run: Run) -> None:
+    """Law: whoever samples or scores from a run that is being trained does not wait."""
+    assert len("".join(load(run.path / "last.safetensors").sample("T", length=5, rng_seed=0))) >= 5
+    assert is_held(run) and trainer.poll() is None
+
+
+def test_the_lock_goes_with_a_killed_process(trainer: subprocess.Popen[bytes], run: Run, corpus: Corpus) -> None:
+    """Law: after kill -9 nothing has to be cleaned up by hand, though the lock's file lies about."""
+    os.kill(trainer.pid, signal.SIGKILL)
+    trainer.wait(timeout=30)
+    assert (run.path / LOCK).exists() and not is_held(run)
+    step = load_checkpoint(run.last_path).step
+    assert next(train(Run.open(run.path), corpus)).step == step + 1
+
+
+def test_two_trainings_in_one_process(run: Run, corpus: Corpus) -> None:
+    """Law: the same within a process; a training that was closed, or has come to its end, has let go."""
+    first = train(run, corpus)
+    assert next(first).step == 8
+    with pytest.raises(RunError):
+        next(train(Run.open(run.path), corpus))
+    assert next(first).step == 9
+    first.close()
+    assert not is_held(run)
+    assert [progress.step for progress in train(run, corpus)] == list(range(10, 25))
+    assert not is_held(run)
+
+
+def test_a_training_that_is_not_begun_holds_nothing(run: Run, corpus: Corpus) -> None:
+    """Law: only who takes the first step takes the lock."""
+    idle = train(run, corpus)
+    assert not is_held(run)
+    idle.close()
+
+
+def test_an_error_lets_go(run: Run, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: whatever ends a training ends its lock."""
+    monkeypatch.setattr("charlm.training.cross_entropy", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        next(train(run, corpus))
+    assert not is_held(run)
+
+
+def test_runs_do_not_hinder_each_other(run: Run, corpus: Corpus, tmp_path: Path) -> None:
+    """Law: the lock is of one directory."""
+    other = tiny_run(tmp_path / "other", corpus, TINY)
+    updates, others = train(run, corpus), train(other, corpus)
+    assert (next(updates).step, next(others).step) == (8, 1)
+    updates.close()
+    others.close()
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    """Law: told in one line, as of every file that cannot be written."""
+    with pytest.raises(StorageError) as raised, locked(tmp_path / "gone"):
+        pytest.fail("it was held")
+    assert len(str(raised.value).splitlines()) == 1
