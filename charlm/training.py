@@ -30,7 +30,6 @@ from charlm.store.corpus import Corpus
 from charlm.store.run import Run
 from charlm.text.streams import streams, windows_per_epoch
 
-EXPLODED = 50.0  # nats per character; knowing nothing costs ln V, 14 for all of Unicode
 MOST_ROLLBACKS = 3
 INITIAL, DROPOUT = 1, 2  # what random numbers are for; with 0 for streams, one seed gives three independent rows
 SAVE_SECONDS = 60.0  # a crash loses at most this much work, or what lies between two evaluations
@@ -207,7 +206,7 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
             before, share = share, budget.share(tally.step, tally.seconds)
             evaluated = _passes(before, share, spec.evaluations)
             loss = score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char if evaluated else 0.0
-            if _has_diverged(nats, norm, loss, params):
+            if _has_diverged(model, params, nats, norm, loss):
                 params, optimizer, state = _go_back(run, model, spec, tally)
                 windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)
                 share = budget.share(tally.step, tally.seconds)
@@ -227,12 +226,14 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
         raise
 
 
-def _begin(run: Run, model: CharLM, spec: TrainSpec) -> tuple[NamedArrays, Optimizer, State, Tally]:
-    """Params, optimizer, state and tally of a run: fresh, or as its last good checkpoint has them."""
+def _begin(
+    run: Run, model: CharLM, spec: TrainSpec, from_best: bool = False
+) -> tuple[NamedArrays, Optimizer, State, Tally]:
+    """Params, optimizer, state and tally of a run: fresh, or as its last (or best) checkpoint has them."""
     params = model.initial_params(np.random.default_rng([spec.rng_seed, INITIAL]))
     optimizer = make_optimizer(spec.optimizer, params, momentum=spec.momentum, weight_decay=spec.weight_decay)
     state, tally = model.zero_state(spec.batch), Tally()
-    point = run.resume_point()
+    point = run.resume_point(only_best=from_best)
     if point.checkpoint is not None:
         memory = point.checkpoint.memory
         fits = point.checkpoint.spec == model.spec and _shapes(memory) == _shapes(optimizer.memory)
@@ -242,12 +243,17 @@ def _begin(run: Run, model: CharLM, spec: TrainSpec) -> tuple[NamedArrays, Optim
         for name, array in optimizer.memory.items():
             array[...] = memory[name]
         state, tally = point.checkpoint.state, Tally.of(point.checkpoint.progress)
+        if not point.best_is_whole:
+            if tally.best_step == tally.step:  # what is whole was the best
+                save_checkpoint(run.best_path, point.checkpoint)
+            else:
+                tally.best_nats = tally.best_step = None  # so the next evaluation writes a whole one
     run.forget_metrics_after(tally.step)
     return params, optimizer, state, tally
 
 
 def _go_back(run: Run, model: CharLM, spec: TrainSpec, tally: Tally) -> tuple[NamedArrays, Optimizer, State]:
-    """After a divergence: everything as at the last good checkpoint, but for the time spent and a halved rate.
+    """After a divergence: everything as at the best checkpoint, but for the time spent and a halved rate.
 
     Raises DivergenceError when that was done MOST_ROLLBACKS times already.
     """
@@ -257,16 +263,20 @@ def _go_back(run: Run, model: CharLM, spec: TrainSpec, tally: Tally) -> tuple[Na
             f"learning rate: start again with a lower --lr or --clip-norm; all in {run.path} is from before and good"
         )
     seconds, rollbacks = tally.seconds, tally.rollbacks + 1
-    params, optimizer, state, good = _begin(run, model, spec)
+    params, optimizer, state, good = _begin(run, model, spec, from_best=True)
     for field in fields(Tally):
         setattr(tally, field.name, getattr(good, field.name))
     tally.seconds, tally.rollbacks = seconds, rollbacks
     return params, optimizer, state
 
 
-def _has_diverged(nats: float, norm: float, loss: float, params: NamedArrays) -> bool:
-    """Whether a loss has exploded or anything is no longer a number; seen before anything is saved."""
-    return not (max(nats, loss) < EXPLODED and math.isfinite(norm + loss) and np.isfinite(params.flat).all())
+def _has_diverged(model: CharLM, params: NamedArrays, nats: float, norm: float, loss: float) -> bool:
+    """Whether a loss has exploded or anything is no longer a number; seen before anything is saved.
+
+    To know nothing costs ln V; twice that and 8 more is to be sure of what is wrong.
+    """
+    exploded = 2 * math.log(model.spec.vocabulary) + 8
+    return not (max(nats, loss) < exploded and math.isfinite(norm + loss) and np.isfinite(params.flat).all())
 
 
 def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

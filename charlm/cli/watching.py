@@ -52,7 +52,7 @@ class Watcher:
         if progress.rollbacks > self._rollbacks:
             self._rollbacks = progress.rollbacks
             tqdm.write(
-                f"The loss exploded: went back to the last good checkpoint (now at step {progress.step:,}) and halved "
+                f"The loss exploded: went back to the best checkpoint (now at step {progress.step:,}) and halved "
                 f"the learning rate, {_times(progress.rollbacks)} so far",
                 file=sys.stderr,
             )

@@ -30,6 +30,7 @@ class ResumePoint:
     checkpoint: Checkpoint | None
     path: Path | None
     skipped: tuple[str, ...]
+    best_is_whole: bool
 
 
 class Run:
@@ -151,29 +152,29 @@ class Run:
         for path in self.numbered_paths[: -keep or None]:
             path.unlink(missing_ok=True)
 
-    def resume_point(self) -> ResumePoint:
+    def resume_point(self, only_best: bool = False) -> ResumePoint:
         """The checkpoint that training resumes from: the last one, or the newest of the others that is whole.
 
-        Raises RunError where there are checkpoints and none of them can be read.
+        only_best: the best one instead, to go back to. Raises RunError where there are checkpoints and none of them
+        can be read.
         """
-        others = [*reversed(self.numbered_paths), self.best_path]
-        skipped: list[str] = []
+        candidates = [] if only_best else [self.last_path, *reversed(self.numbered_paths)]
         found: list[tuple[Path, Checkpoint]] = []
-        for path in [self.last_path, *others]:
-            if not path.exists():
-                continue
+        damaged: dict[Path, str] = {}
+        for path in filter(Path.exists, [*candidates, self.best_path]):
+            if path != self.best_path and any(whole == self.last_path for whole, _ in found):
+                continue  # the last one is whole: only whether the best one is, too, is still of interest
             try:
                 found.append((path, load_checkpoint(path)))
             except CheckpointError as error:
-                skipped.append(str(error))
-            if path == self.last_path and found:
-                break
-        if skipped and not found:
-            raise RunError(f"no checkpoint of {self.path} can be read: {'; '.join(skipped)}")
+                damaged[path] = str(error)
+        if damaged and not found:
+            raise RunError(f"no checkpoint of {self.path} can be read: {'; '.join(damaged.values())}")
+        best_is_whole = self.best_path not in damaged
         if not found:
-            return ResumePoint(None, None, ())
-        path, checkpoint = max(found, key=lambda entry: entry[1].step)
-        return ResumePoint(checkpoint, path, tuple(skipped))
+            return ResumePoint(None, None, (), best_is_whole)
+        last_first = max(found, key=lambda entry: (entry[0] == self.last_path, entry[1].step))
+        return ResumePoint(last_first[1], last_first[0], tuple(damaged.values()), best_is_whole)
 
     def last(self) -> Checkpoint | None:
         """The checkpoint that training resumes from; None before the first one was written."""
