@@ -34,6 +34,7 @@ from charlm.version import __version__
 if TYPE_CHECKING:
     from charlm.errors import CharlmError as CharlmError
     from charlm.errors import CorpusError as CorpusError
+    from charlm.errors import UnknownCharacterError as UnknownCharacterError
     from charlm.journal import Progress as Progress
     from charlm.nn.model import CharLM as CharLM
     from charlm.nn.model import ModelSpec as ModelSpec
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
     from charlm.standing import summary as summary
+    from charlm.standing import verdict as verdict
     from charlm.starting import change_budget as change_budget
     from charlm.starting import new_run as new_run
     from charlm.starting import resume_notes as resume_notes
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "CharlmError": "errors",
     "CorpusError": "errors",
+    "UnknownCharacterError": "errors",
     "Progress": "journal",
     "CharLM": "nn.model",
     "ModelSpec": "nn.model",
@@ -87,6 +90,7 @@ _ROOMS = {
     "is_run": "store.run",
     "newest_run": "store.run",
     "summary": "standing",
+    "verdict": "standing",
     "Vocabulary": "text.vocabulary",
     "TrainedModel": "trained",
     "load": "trained",

@@ -54,7 +54,8 @@ def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for number, run in enumerate(runs):
-        _draw_run(axes, run, COLOURS[number % len(COLOURS)], against, alone=len(runs) == 1)
+        name = run.path.name if len({other.path.name for other in runs}) == len(runs) else str(run.path)
+        _draw_run(axes, run, COLOURS[number % len(COLOURS)], against, name, alone=len(runs) == 1)
     axes.set_xlabel(LABELS[against])
     axes.set_ylabel("nats per character")
     axes.set_xlim(left=0)
@@ -65,19 +66,21 @@ def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
     bits.set_ylabel("bits per character")
     bits.spines["right"].set_visible(False)
     losses = [record["nats"] for run in runs for record in run.metrics()]
-    low, high = min(losses), max(_most([record["nats"] for record in run.metrics()]) for run in runs)
-    axes.set_ylim(low - 0.06 * (high - low), high)
-    for text in axes.legend(frameon=False, loc="upper right").get_texts():
+    validation = [record["nats"] for run in runs for record in run.metrics() if record["split"] == "validation"]
+    high = max(*(_most([record["nats"] for record in run.metrics()]) for run in runs), *validation[-len(runs) :], 0)
+    low = min(losses)
+    axes.set_ylim(low - 0.12 * (high - low), high + 0.04 * (high - low))
+    legend = axes.legend(loc="upper right", framealpha=0.85, edgecolor="none", fontsize=9)
+    for text in legend.get_texts():
         text.set_parse_math(False)  # a name may hold dollar signs
     return figure
 
 
-def _draw_run(axes: Axes, run: Run, colour: str, against: str, alone: bool) -> None:
+def _draw_run(axes: Axes, run: Run, colour: str, against: str, name: str, alone: bool) -> None:
     metrics = run.metrics()
     train, validation = (_curve(metrics, split, against) for split in ("train", "validation"))
     if not train[0] and not validation[0]:
         raise RunError(f"{run.path} has no metrics to draw yet: train it for longer")
-    name = str(run.config.get("corpus", {}).get("name", run.path.name)) if alone else run.path.name
     name = name.encode("utf-8", "replace").decode()  # a file name need not be text
     label = "" if alone else f" of {name}"
 
@@ -89,7 +92,13 @@ def _draw_run(axes: Axes, run: Run, colour: str, against: str, alone: bool) -> N
     best = min(zip(validation[1], validation[0], strict=True))
     axes.plot([best[1]], [best[0]], marker="*", markersize=13, color=colour, markeredgecolor="white", linestyle="none")
     axes.annotate(
-        f"{best[0]:.3f}", (best[1], best[0]), xytext=(0, 9), textcoords="offset points", ha="center", color=colour
+        f"{best[0]:.3f}",
+        (best[1], best[0]),
+        xytext=(0, -19),
+        textcoords="offset points",
+        ha="center",
+        color=colour,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )
     if alone:
         axes.set_title(

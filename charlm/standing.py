@@ -9,6 +9,8 @@ from charlm.journal import Tally
 from charlm.store.run import Run
 from charlm.training import model_spec, steps_per_epoch, train_spec, training_length
 
+MEMORISING = 0.7  # of the steps: a best model from before that was overtaken by memorising
+
 
 def summary(run: Run) -> dict[str, Any]:
     """The result of a run so far, as `charlm train --json` prints it.
@@ -35,3 +37,18 @@ def summary(run: Run) -> dict[str, Any]:
         "vocabulary": model.vocabulary,
         "chars_per_second": round(characters / tally.seconds) if tally.seconds else None,
     }
+
+
+def verdict(run: Run) -> str:
+    """What people should know about a result beside its number; empty where there is nothing to say."""
+    figures = summary(run)
+    if figures["validation_nats"] is None:
+        return ""
+    if figures["validation_nats"] >= math.log(figures["vocabulary"]):
+        return "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
+    if figures["best_step"] < MEMORISING * figures["steps"]:
+        return (
+            f"After step {figures['best_step']:,} it began to memorise (the best model is kept): more text, "
+            "--dropout 0.3, a smaller --hidden or less time will help."
+        )
+    return ""

@@ -34,7 +34,7 @@ FLUSH_SECONDS = 0.03  # a reader sees characters as they come, and no time goes 
 )
 @click.option("--top-k", type=int, help="Choose among the K likeliest characters only.")
 @click.option("--top-p", type=float, help="Choose among the likeliest that together reach this probability.")
-@click.option("--stop", callback=as_utf8, help="End before this string.")
+@click.option("--stop", callback=as_utf8, help="End before this string; $'\\n' is a line end.")
 @click.option(
     "--rng-seed",
     type=click.IntRange(min=0),

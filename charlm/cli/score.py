@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import click
 
-from charlm import CorpusError, Score, clean_up_notes, load, read_texts
+from charlm import CorpusError, Score, UnknownCharacterError, clean_up_notes, load, read_texts
 from charlm.cli.arguments import run_and_files
 
 
@@ -28,7 +28,10 @@ def command(arguments: tuple[str, ...], as_json: bool) -> None:
     total = Score(0, 0.0)
     texts = []
     for text in read_texts(files or ["-"]):
-        total += model.score(text.text)
+        try:
+            total += model.score(text.text)
+        except UnknownCharacterError as error:
+            raise UnknownCharacterError(f"{text.source}, {error}") from None
         texts.append(replace(text, text=""))  # only its notes are still needed
     for note in clean_up_notes(texts):
         click.echo(note, err=True)

@@ -29,6 +29,7 @@ from charlm import (
     summary,
     train,
     train_spec,
+    verdict,
 )
 from charlm.cli.interrupts import Interrupts
 from charlm.cli.watching import Watcher
@@ -242,7 +243,8 @@ def _conclude(run: Run, corpus: Corpus) -> None:
         f"Validation loss {figures['validation_nats']:.4f} nats per character ({figures['validation_bpc']:.3f} bits), "
         f"best at step {figures['best_step']:,} of {figures['steps']:,}"
     )
+    if sentence := verdict(run):
+        click.echo(sentence)
     click.echo(f"  run      {run.path}\n  picture  {run.plot_path}\n  model    {run.best_path}")
-    known = corpus.vocabulary.characters
-    seed = "T" if "T" in known else next((character for character in known if character.isalnum()), known[-1])
+    seed = "T" if "T" in corpus.vocabulary.characters else corpus.usual_start
     click.echo(f"Next: charlm sample {shlex.quote(str(run.path))} --seed {shlex.quote(seed)}")

@@ -34,6 +34,14 @@ class Corpus:
     ids: NDArray[np.unsignedinteger]  # (N,)
     notes: tuple[str, ...] = ()  # what was changed in the text, for people to read
 
+    @property
+    def usual_start(self) -> str:
+        """The character that most often begins a line: a natural seed text."""
+        newline = self.vocabulary.characters.find("\n")
+        starts = np.concatenate((self.ids[:1], self.ids[1:][self.ids[:-1] == newline]))
+        starts = starts[starts != newline]
+        return self.vocabulary.characters[int(np.bincount(starts).argmax())] if len(starts) else "\n"
+
 
 @dataclass(frozen=True)
 class Text:
@@ -176,7 +184,7 @@ def _clean(source: str, data: bytes) -> Text:
     clean = text.removeprefix("\ufeff")
     if line_ends:
         clean = clean.replace("\r\n", "\n").replace("\r", "\n")
-    return Text(source, clean, text.startswith("\ufeff"), line_ends)
+    return Text(name, clean, text.startswith("\ufeff"), line_ends)
 
 
 def _where_not_utf8(name: str, data: bytes, position: int) -> str:

@@ -81,7 +81,7 @@ class Vocabulary:
     def _unknown(self, text: str, position: int) -> UnknownCharacterError:
         line = text.count("\n", 0, position) + 1
         column = position - text.rfind("\n", 0, position)
-        where = f"line {line}, column {column}: " if len(text) > 40 else ""
+        where = f"line {line}, column {column}: " if len(text) > 40 or "\n" in text else ""
         return UnknownCharacterError(
             f"{where}the model never saw {name_of(text[position])}; it knows {len(self)} characters "
             "(charlm info lists them): use only those, or train on a text that has this one"
