@@ -21,7 +21,9 @@ from runs import (
     lanterns,
     plain_nats,
     run_to_end,
+    sample_of,
     short_corpus,
+    stop_at,
     tiny_run,
     without_clock,
 )
@@ -35,7 +37,6 @@ from charlm.starting import change_budget, new_run
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
-from charlm.trained import load
 from charlm.training import SAVE_SECONDS, TrainSpec, split, train, train_spec
 
 STEPS = TINY.steps or 0
@@ -52,19 +53,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def straight(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that never stopped."""
     return run_to_end(tiny_run(tmp_path_factory.mktemp("straight") / "run", corpus, layers=2), corpus)
-
-
-def stop_at(run: Run, corpus: Corpus, step: int) -> None:
-    """Train until `step` updates are done in all, then close the generator."""
-    updates = train(run, corpus)
-    for progress in updates:
-        if progress.step >= step:
-            break
-    updates.close()
-
-
-def sample_of(run: Run) -> str:
-    return "".join(load(run.last_path).sample("T", length=50, rng_seed=3))
 
 
 def test_the_loss_falls_below_the_unigram_entropy(tmp_path: Path) -> None:
