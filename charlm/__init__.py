@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from charlm.errors import CorpusError as CorpusError
     from charlm.errors import UnknownCharacterError as UnknownCharacterError
     from charlm.journal import Progress as Progress
+    from charlm.learner import follow as follow
     from charlm.nn.model import CharLM as CharLM
     from charlm.nn.model import ModelSpec as ModelSpec
     from charlm.nn.stack import ACTIVATIONS as ACTIVATIONS
@@ -43,13 +44,16 @@ if TYPE_CHECKING:
     from charlm.nn.stack import RESETS as RESETS
     from charlm.optim.optimizers import LEARNING_RATES as LEARNING_RATES
     from charlm.optim.schedules import SHAPES as SHAPES
-    from charlm.parallel import blas_threads as blas_threads
+    from charlm.parallel.blas import blas_threads as blas_threads
+    from charlm.parallel.mpi import mpi_workers as mpi_workers
+    from charlm.parallel.workers import Workers as Workers
     from charlm.plotting import plot as plot
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
     from charlm.standing import summary as summary
     from charlm.standing import verdict as verdict
     from charlm.starting import change_budget as change_budget
+    from charlm.starting import change_workers as change_workers
     from charlm.starting import new_run as new_run
     from charlm.starting import resume_notes as resume_notes
     from charlm.store.corpus import Corpus as Corpus
@@ -71,6 +75,7 @@ _ROOMS = {
     "CorpusError": "errors",
     "UnknownCharacterError": "errors",
     "Progress": "journal",
+    "follow": "learner",
     "CharLM": "nn.model",
     "ModelSpec": "nn.model",
     "ACTIVATIONS": "nn.stack",
@@ -78,7 +83,9 @@ _ROOMS = {
     "RESETS": "nn.stack",
     "LEARNING_RATES": "optim.optimizers",
     "SHAPES": "optim.schedules",
-    "blas_threads": "parallel",
+    "blas_threads": "parallel.blas",
+    "mpi_workers": "parallel.mpi",
+    "Workers": "parallel.workers",
     "plot": "plotting",
     "SampleSpec": "sampling",
     "Score": "scoring",
@@ -96,6 +103,7 @@ _ROOMS = {
     "load": "trained",
     "TrainSpec": "training",
     "change_budget": "starting",
+    "change_workers": "starting",
     "new_run": "starting",
     "resume_notes": "starting",
     "train": "training",

@@ -43,3 +43,7 @@ class DivergenceError(CharlmError):
     """The loss is no longer a number, or has exploded, again and again."""
 
     exit_code = 3
+
+
+class WorkerError(CharlmError):
+    """Another process that takes part in the training is gone."""

@@ -16,10 +16,9 @@ from charlm.errors import UnknownCharacterError
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import target_nats
 from charlm.nn.model import CharLM
-from charlm.nn.stack import State
+from charlm.nn.stack import STREAMS, State
 from charlm.text.vocabulary import Vocabulary
 
-STREAMS = -2  # the axis of a state that counts streams
 BLOCK = 2**18  # characters scored at a time: bounds the memory whatever the length of the text
 LANES = 64  # parts of a block that are read side by side
 LANE_MINIMUM = 512  # characters; shorter lanes would mostly repeat their neighbour's work

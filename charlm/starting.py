@@ -12,11 +12,12 @@ import numpy as np
 
 from charlm.errors import SpecError
 from charlm.nn.model import CharLM, ModelSpec
-from charlm.parallel import blas_name, blas_thread_count
+from charlm.parallel.blas import blas_name, blas_thread_count
+from charlm.parallel.workers import processors, usual_count
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run, free_run_path
 from charlm.text.streams import fitting_window
-from charlm.training import TrainSpec, split, train_spec
+from charlm.training import TrainSpec, model_spec, split, train_spec
 from charlm.version import __version__
 
 
@@ -37,6 +38,9 @@ def new_run(
     CharLM(model).require_causal()
     training_ids, _ = split(corpus.ids, spec.val_fraction)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
+    workers = spec.workers or usual_count(batch, _operations(model, batch, window))
+    _require_streams(workers, batch)
+    spec = replace(spec, window=window, batch=batch, workers=workers, learning_rate=spec.peak_learning_rate)
     config = {
         **_surroundings(),
         "python": platform.python_version(),
@@ -48,7 +52,7 @@ def new_run(
             "characters": len(corpus.ids),
         },
         "model": asdict(model),
-        "training": asdict(replace(spec, window=window, batch=batch, learning_rate=spec.peak_learning_rate)),
+        "training": asdict(spec),
     }
     return Run.create(Path(out) if out is not None else free_run_path(corpus.name), config)
 
@@ -69,6 +73,24 @@ def change_budget(
     run.save_config()
 
 
+def change_workers(run: Run, workers: int | None) -> list[str]:
+    """Give a run another number of workers from now on, and say what that means; None is as many as it had.
+
+    A run that had more than this machine has processors gets what suits this machine. Raises SpecError.
+    """
+    spec = train_spec(run)
+    if workers is None:
+        workers = spec.workers or 1
+        if workers > processors():
+            workers = usual_count(spec.batch, _operations(model_spec(run), spec.batch, spec.window))
+    _require_streams(workers, spec.batch)
+    if workers == spec.workers:
+        return []
+    run.config["training"] = asdict(replace(spec, workers=workers))
+    run.save_config()
+    return [f"workers were {spec.workers} until now and are {workers} from here on: bits may differ"]
+
+
 def resume_notes(run: Run) -> list[str]:
     """What people should know before a run goes on: damaged checkpoints, and surroundings that have changed.
 
@@ -79,6 +101,16 @@ def resume_notes(run: Run) -> list[str]:
         if run.config.get(name, now) != now:
             notes.append(f"{name} was {run.config[name]} when the run began and is {now} now: bits may differ")
     return notes
+
+
+def _operations(model: ModelSpec, batch: int, window: int) -> float:
+    """Floating-point operations of one update, about: two per parameter forward, four back."""
+    return 6.0 * model.parameters * batch * window
+
+
+def _require_streams(workers: int, batch: int) -> None:
+    if workers > batch:
+        raise SpecError(f"{workers} workers need a stream each, but there are {batch}: use fewer --workers")
 
 
 def _surroundings() -> dict[str, Any]:

@@ -17,13 +17,15 @@ import numpy as np
 from charlm.budget import Budget, Clock
 from charlm.errors import CorpusError, DivergenceError, RunError, SpecError
 from charlm.journal import Journal, Progress, Tally
-from charlm.nn.arrays import Ids, NamedArrays
-from charlm.nn.loss import cross_entropy
+from charlm.learner import Rule, Team, follow
+from charlm.nn.arrays import Ids
 from charlm.nn.model import CharLM, ModelSpec
-from charlm.nn.stack import Masks, State
-from charlm.optim.clip import clip_by_global_norm, clip_by_value, global_norm
-from charlm.optim.optimizers import LEARNING_RATES, Optimizer, make_optimizer
+from charlm.nn.stack import Masks
+from charlm.optim.optimizers import LEARNING_RATES
 from charlm.optim.schedules import SHAPES, Schedule
+from charlm.parallel.blas import blas_thread_count, blas_threads
+from charlm.parallel.local import start
+from charlm.parallel.workers import Workers
 from charlm.scoring import score_ids
 from charlm.store.checkpoint import Checkpoint, save_checkpoint
 from charlm.store.corpus import Corpus
@@ -45,6 +47,7 @@ class TrainSpec:
     of every layer's outputs that is left out, one choice per window and stream, in training only.
     minutes, steps, epochs: the budget; steps or epochs, where given, take the place of minutes.
     val_fraction: share of the text, at its end, that is only scored. rng_seed: all randomness follows from it.
+    workers: processes that share the streams; None is as many as suit the network, the batch and this machine.
     keep: how many numbered checkpoints stay beside the last and the best, one per evaluation.
     evaluations, reports: how many validation losses, and how many training losses, a whole budget gives.
     """
@@ -64,6 +67,7 @@ class TrainSpec:
     epochs: float | None = None
     val_fraction: float = 0.1
     rng_seed: int = 0
+    workers: int | None = None
     keep: int = 0
     evaluations: int = 20
     reports: int = 200
@@ -85,6 +89,8 @@ class TrainSpec:
         _require(isinstance(self.keep, int) and self.keep >= 0, "keep", "a whole number of at least 0", self.keep)
         is_seed = isinstance(self.rng_seed, int) and self.rng_seed >= 0
         _require(is_seed, "rng_seed", "a whole number of at least 0", self.rng_seed)
+        is_count = self.workers is None or (isinstance(self.workers, int) and self.workers >= 1)
+        _require(is_count, "workers", "a whole number of at least 1", self.workers)
         _require(self.steps is None or isinstance(self.steps, int), "steps", "a whole number", self.steps)
         _require(self.steps is None or self.epochs is None, "budget", "steps or epochs, not both", "both")
 
@@ -93,9 +99,16 @@ class TrainSpec:
         """The learning rate that was given, or the optimizer's own."""
         return LEARNING_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
 
+    @property
+    def rule(self) -> Rule:
+        """What every worker needs of this."""
+        return Rule(self.optimizer, self.momentum, self.weight_decay, self.clip_norm, self.clip_value)
 
-def train(run: Run, corpus: Corpus) -> Generator[Progress, None, None]:
+
+def train(run: Run, corpus: Corpus, workers: Workers | None = None) -> Generator[Progress, None, None]:
     """Train a run to the end of its budget, yielding after every update.
+
+    workers: those of an MPI job; left out, processes of this machine, as many as the run's configuration says.
 
     The run is saved whenever it is evaluated, at least every minute, and when the caller stops iterating: closing
     the generator (leaving the `for` loop, or `.close()`) saves it as it stands. Raises CorpusError where the corpus
@@ -108,12 +121,17 @@ def train(run: Run, corpus: Corpus) -> Generator[Progress, None, None]:
             f"the text is not the one that {run.path} began with (sha256 {corpus.sha256[:12]}, "
             f"expected {run.config['corpus']['sha256'][:12]}): restore that text, or start a new run"
         )
-    return _hold_and_train(run, corpus, spec)
+    return _hold_and_train(run, corpus, spec, workers)
 
 
-def _hold_and_train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, None, None]:
-    with run.held():
-        yield from _train(run, corpus, spec)
+def _hold_and_train(
+    run: Run, corpus: Corpus, spec: TrainSpec, workers: Workers | None
+) -> Generator[Progress, None, None]:
+    count = workers.count if workers else spec.workers or 1
+    threads = blas_thread_count()
+    each = max(1, threads // count) if count > 1 else threads
+    with run.held(), workers or start(count, each, follow) as all_workers, blas_threads(each):
+        yield from _train(run, corpus, spec, all_workers, threads)
 
 
 def train_spec(run: Run) -> TrainSpec:
@@ -166,11 +184,12 @@ def training_budget(spec: TrainSpec, training_characters: int) -> Budget:
     )
 
 
-def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, None, None]:
+def _train(
+    run: Run, corpus: Corpus, spec: TrainSpec, workers: Workers, threads: int
+) -> Generator[Progress, None, None]:
     training_ids, validation_ids = split(corpus.ids, spec.val_fraction)
-    model = CharLM(model_spec(run))
-    params, optimizer, state, tally = _begin(run, model, spec)
-    grads = NamedArrays.like(params)
+    team = Team(model_spec(run), spec.rule, spec.batch, workers)
+    tally = _begin(run, team, spec)
     schedule = Schedule(spec.peak_learning_rate, spec.schedule)
     budget = training_budget(spec, len(training_ids))
     journal = Journal(run, tally, spec.window * spec.batch, steps_per_epoch(spec, len(training_ids)))
@@ -181,7 +200,7 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
 
     def save(*paths: Path) -> None:
         nonlocal saved_step, saved_seconds
-        now = Checkpoint(model.spec, corpus.vocabulary, params, optimizer.memory, state, asdict(tally))
+        now = Checkpoint(team.model.spec, corpus.vocabulary, team.params, team.memory, team.state, asdict(tally))
         for path in paths:
             save_checkpoint(path, now)
         run.prune(spec.keep)
@@ -190,24 +209,19 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
     try:
         while share < 1:
             window = next(windows)
-            if window.starts_epoch:
-                state = model.zero_state(spec.batch)
             learning_rate = schedule(tally.step, share) / 2**tally.rollbacks
-            masks = _dropout_masks(model, spec, tally.step)
-
-            with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is seen and told as divergence
-                logits, state, tape = model.forward(params, window.inputs, state, masks=masks)
-                nats, dlogits = cross_entropy(logits, window.targets)
-                model.backward(params, tape, dlogits, grads)
-                norm = _clip(grads, spec)
-                optimizer.update(params, grads, learning_rate)
+            masks = _dropout_masks(team.model, spec, tally.step)
+            nats, norm = team.learn(window.inputs, window.targets, masks, window.starts_epoch, learning_rate)
 
             journal.count(nats, clock.seconds)
             before, share = share, budget.share(tally.step, tally.seconds)
             evaluated = _passes(before, share, spec.evaluations)
-            loss = score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char if evaluated else 0.0
-            if _has_diverged(model, params, nats, norm, loss):
-                params, optimizer, state = _go_back(run, model, spec, tally)
+            loss = 0.0
+            if evaluated:
+                with blas_threads(threads):  # the other workers have nothing to do meanwhile
+                    loss = score_ids(team.model, team.params, validation_ids, corpus.vocabulary.start).nats_per_char
+            if _has_diverged(team, nats, norm, loss):
+                _go_back(run, team, spec, tally)
                 windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)
                 share = budget.share(tally.step, tally.seconds)
                 continue
@@ -226,21 +240,17 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
         raise
 
 
-def _begin(
-    run: Run, model: CharLM, spec: TrainSpec, from_best: bool = False
-) -> tuple[NamedArrays, Optimizer, State, Tally]:
-    """Params, optimizer, state and tally of a run: fresh, or as its last (or best) checkpoint has them."""
-    params = model.initial_params(np.random.default_rng([spec.rng_seed, INITIAL]))
-    optimizer = make_optimizer(spec.optimizer, params, momentum=spec.momentum, weight_decay=spec.weight_decay)
-    state, tally = model.zero_state(spec.batch), Tally()
+def _begin(run: Run, team: Team, spec: TrainSpec, from_best: bool = False) -> Tally:
+    """Bring the team to where a run stands: fresh, or as its last (or best) checkpoint has it; returns its tally."""
+    state, tally = team.model.zero_state(spec.batch), Tally()
     point = run.resume_point(only_best=from_best)
     if point.checkpoint is not None:
         memory = point.checkpoint.memory
-        fits = point.checkpoint.spec == model.spec and _shapes(memory) == _shapes(optimizer.memory)
+        fits = point.checkpoint.spec == team.model.spec and _shapes(memory) == _shapes(team.memory)
         if not fits or [layer.shape for layer in point.checkpoint.state] != [layer.shape for layer in state]:
             raise RunError(f"{point.path} does not belong to the configuration of {run.path}: start a new run")
-        params.copy_from(point.checkpoint.params)
-        for name, array in optimizer.memory.items():
+        team.params.copy_from(point.checkpoint.params)
+        for name, array in team.memory.items():
             array[...] = memory[name]
         state, tally = point.checkpoint.state, Tally.of(point.checkpoint.progress)
         if not point.best_is_whole:
@@ -248,11 +258,16 @@ def _begin(
                 save_checkpoint(run.best_path, point.checkpoint)
             else:
                 tally.best_nats = tally.best_step = None  # so the next evaluation writes a whole one
+    else:
+        team.params.copy_from(team.model.initial_params(np.random.default_rng([spec.rng_seed, INITIAL])))
+        for array in team.memory.values():
+            array[...] = 0
     run.forget_metrics_after(tally.step)
-    return params, optimizer, state, tally
+    team.begin(state)
+    return tally
 
 
-def _go_back(run: Run, model: CharLM, spec: TrainSpec, tally: Tally) -> tuple[NamedArrays, Optimizer, State]:
+def _go_back(run: Run, team: Team, spec: TrainSpec, tally: Tally) -> None:
     """After a divergence: everything as at the best checkpoint, but for the time spent and a halved rate.
 
     Raises DivergenceError when that was done MOST_ROLLBACKS times already.
@@ -263,20 +278,19 @@ def _go_back(run: Run, model: CharLM, spec: TrainSpec, tally: Tally) -> tuple[Na
             f"learning rate: start again with a lower --lr or --clip-norm; all in {run.path} is from before and good"
         )
     seconds, rollbacks = tally.seconds, tally.rollbacks + 1
-    params, optimizer, state, good = _begin(run, model, spec, from_best=True)
+    good = _begin(run, team, spec, from_best=True)
     for field in fields(Tally):
         setattr(tally, field.name, getattr(good, field.name))
     tally.seconds, tally.rollbacks = seconds, rollbacks
-    return params, optimizer, state
 
 
-def _has_diverged(model: CharLM, params: NamedArrays, nats: float, norm: float, loss: float) -> bool:
+def _has_diverged(team: Team, nats: float, norm: float, loss: float) -> bool:
     """Whether a loss has exploded or anything is no longer a number; seen before anything is saved.
 
     To know nothing costs ln V; twice that and 8 more is to be sure of what is wrong.
     """
-    exploded = 2 * math.log(model.spec.vocabulary) + 8
-    return not (max(nats, loss) < exploded and math.isfinite(norm + loss) and np.isfinite(params.flat).all())
+    exploded = 2 * math.log(team.model.spec.vocabulary) + 8
+    return not (max(nats, loss) < exploded and math.isfinite(norm + loss) and np.isfinite(team.params.flat).all())
 
 
 def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -288,13 +302,6 @@ def _dropout_masks(model: CharLM, spec: TrainSpec, step: int) -> Masks | None:
     if not spec.dropout:
         return None
     return model.dropout_masks(np.random.default_rng([spec.rng_seed, DROPOUT, step]), spec.dropout, spec.batch)
-
-
-def _clip(grads: NamedArrays, spec: TrainSpec) -> float:
-    """Clip as the spec says; returns the global norm before clipping by norm."""
-    if spec.clip_value is not None:
-        clip_by_value(grads, spec.clip_value)
-    return global_norm(grads) if spec.clip_norm is None else clip_by_global_norm(grads, spec.clip_norm)
 
 
 def _passes(before: float, share: float, marks: int) -> bool:

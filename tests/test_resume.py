@@ -22,7 +22,7 @@ from runs import (
     without_clock,
 )
 
-from charlm import resume_notes, training
+from charlm import learner, resume_notes
 from charlm.errors import DivergenceError, RunError
 from charlm.journal import Progress
 from charlm.nn.arrays import Floats, Ids
@@ -248,7 +248,7 @@ class Explosions:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int], nats: float = 1e3, slope: float = 1.0) -> None:
         self.at, self.nats, self.slope = at, nats, slope
         self.tried = 0
-        monkeypatch.setattr(training, "cross_entropy", self._cross_entropy)
+        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
 
     def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
         self.tried += 1

@@ -14,7 +14,7 @@ import charlm
 
 PACKAGE = Path(charlm.__file__).parent
 
-FOLDERS = ("nn", "text", "optim", "store", "cli")  # rooms of several files; any other file is a room of its own
+FOLDERS = ("nn", "text", "optim", "store", "parallel", "cli")  # any other file is a room of its own
 FRONT_DOOR = "the front door"
 
 LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "journal"}
@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "parallel": {"errors"},
     "store": {"errors", "nn", "text"},
     "journal": {"errors", "store"},
-    "training": LOWER | {"scoring"},
+    "learner": {"errors", "nn", "optim", "parallel"},
+    "training": LOWER | {"scoring", "learner"},
     "scoring": LOWER,
     "sampling": LOWER,
     "plotting": LOWER,
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reference": set(),
     "standing": LOWER | VERBS,
     "starting": LOWER | VERBS,
-    FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS,
+    FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS | {"learner"},
     "cli": {FRONT_DOOR},
     "__main__": {"cli"},
 }
@@ -49,8 +50,8 @@ ONLY_IN = {  # where a library may be imported: a room, or one file of it
     "tqdm": "cli",
     "matplotlib": "plotting",
     "safetensors": "store.checkpoint",
-    "threadpoolctl": "parallel",
-    "mpi4py": "parallel",
+    "threadpoolctl": "parallel.blas",
+    "mpi4py": "parallel.mpi",
 }
 ONLY_IN_FUNCTIONS = {"matplotlib", "safetensors", "threadpoolctl", "mpi4py"}
 WITHOUT_NUMPY = {"errors", "version", "budget", "cli", FRONT_DOOR, "__main__"}

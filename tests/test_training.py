@@ -28,7 +28,7 @@ from runs import (
     without_clock,
 )
 
-from charlm import summary, training
+from charlm import learner, summary
 from charlm.errors import CharlmError, CorpusError, DivergenceError, RunError, SpecError, StorageError
 from charlm.nn.arrays import Floats, Ids
 from charlm.nn.loss import cross_entropy
@@ -254,7 +254,7 @@ class HandClock:
         self.now = 0.0
         self.seconds = seconds
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(training, "cross_entropy", self._cross_entropy)
+        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
 
     def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
         self.now += self.seconds

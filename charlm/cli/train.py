@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -21,8 +22,12 @@ from charlm import (
     Progress,
     Run,
     TrainSpec,
+    Workers,
     blas_threads,
     change_budget,
+    change_workers,
+    follow,
+    mpi_workers,
     new_run,
     read_corpus,
     resume_notes,
@@ -42,7 +47,21 @@ ONLY_OF = {  # options that mean something for one choice of another option only
     "momentum": ("optimizer", "sgd"),
     "weight_decay": ("optimizer", "adamw"),
 }
-WITH_RESUME = {*BUDGET, "sources", "resume", "threads", "quiet", "as_json"}
+WITH_RESUME = {*BUDGET, "sources", "resume", "workers", "threads", "quiet", "as_json"}
+MPI = "mpi"
+
+
+def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str) -> int | str | None:
+    """A number, None for auto, or MPI."""
+    if value in ("auto", MPI):
+        return None if value == "auto" else value
+    try:
+        count = int(value)
+        if count >= 1:
+            return count
+    except ValueError:
+        pass
+    raise click.BadParameter(f"{value!r} is not a whole number of at least 1, auto or {MPI}", ctx, parameter)
 
 
 @click.command("train", short_help="Train a model on a text.")
@@ -130,9 +149,17 @@ WITH_RESUME = {*BUDGET, "sources", "resume", "threads", "quiet", "as_json"}
 @click.option("--rng-seed", default=TrainSpec.rng_seed, show_default=True, help="Seed of all random numbers.")
 @click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the run in DIR.")
 @click.option(
+    "--workers",
+    default="auto",
+    show_default=True,
+    metavar="N|auto|mpi",
+    callback=_count_of_workers,
+    help="Processes that share the streams; mpi: the ranks of the job that charlm was started in.",
+)
+@click.option(
     "--threads",
     type=int,
-    help="Threads of the matrix arithmetic.  [default: the library's choice, most often all cores]",
+    help="Threads of the matrix arithmetic, of all workers together.  [default: all cores, most often]",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no samples.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output at the end.")
@@ -143,6 +170,7 @@ def command(
     sources: tuple[str, ...],
     out: str | None,
     resume: str | None,
+    workers: int | str | None,
     threads: int | None,
     quiet: bool,
     as_json: bool,
@@ -161,14 +189,18 @@ def command(
     _refuse_without_effect(given, settings)
     if resume is None and not sources:
         raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
-    with blas_threads(threads):
+    with blas_threads(threads), mpi_workers() if workers == MPI else nullcontext() as ranks:
+        if ranks and ranks.rank:
+            follow(ranks)
+            return
+        settings["workers"] = ranks.count if ranks else workers
         if resume is not None:
             corpus, run, notes = _resumed(resume, sources, given, settings)
         else:
             corpus, run, notes = _begun(sources, out, settings)
         for note in [*corpus.notes, *notes]:
             click.echo(note, err=True)
-        _watch(run, corpus, quiet, as_json)
+        _watch(run, corpus, ranks, quiet, as_json)
 
 
 def _refuse_without_effect(given: set[str], settings: dict[str, Any]) -> None:
@@ -209,13 +241,13 @@ def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: d
     corpus, notes = read_corpus(sources or run.sources), resume_notes(run)
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
         change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
-    return corpus, run, notes
+    return corpus, run, [*notes, *change_workers(run, settings["workers"])]
 
 
-def _watch(run: Run, corpus: Corpus, quiet: bool, as_json: bool) -> None:
+def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_json: bool) -> None:
     """Train, showing what happens, until the budget is used or a signal comes."""
     progress: Progress | None = None
-    training = train(run, corpus)
+    training = train(run, corpus, workers)
     with Interrupts() as interrupts, Watcher(run, corpus, quiet) as watcher:
         for progress in training:
             watcher.show(progress)

@@ -21,8 +21,10 @@ class NamedArrays(dict[str, Floats]):
     Work on an array is work on the buffer, so one operation on `flat` reaches every parameter.
     """
 
-    def __init__(self, shapes: Shapes, dtype: DTypeLike = np.float32) -> None:
-        self.flat: Floats = np.zeros(sum(math.prod(shape) for shape in shapes.values()), dtype)
+    def __init__(self, shapes: Shapes, dtype: DTypeLike = np.float32, *, memory: Floats | None = None) -> None:
+        """Zeros of these names and shapes; or, with `memory (N,)`, what is there now, as the buffer itself."""
+        size = sum(map(math.prod, shapes.values()))
+        self.flat: Floats = np.zeros(size, dtype) if memory is None else memory
         start = 0
         for name, shape in shapes.items():
             end = start + math.prod(shape)

@@ -17,12 +17,11 @@ from charlm.nn.rnn import RNN
 
 State: TypeAlias = tuple[Floats, ...]
 """What is carried from window to window: one array per layer, (B, H); for an LSTM (2, B, H), h and c.
-
-The axis before the last is always that of the streams.
 """
 Masks: TypeAlias = tuple[Floats, ...]
 """Per layer (B, output size): what its outputs are multiplied with at every time step of a window."""
 
+STREAMS = -2  # the axis of every layer's state that counts streams
 CELLS = ("gru", "lstm", "rnn")
 RESETS = ("before", "after")
 ACTIVATIONS = ("tanh", "relu")

@@ -1,4 +1,4 @@
-"""How many processors the arithmetic uses, and which BLAS does it."""
+"""How many threads the matrix arithmetic uses, and which library does it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from charlm.errors import SpecError
 @contextmanager
 def blas_threads(count: int | None) -> Iterator[None]:
     """Let matmuls use `count` threads inside the `with` block; None leaves the library's choice."""
-    from threadpoolctl import threadpool_limits
-
     if count is not None and count < 1:
         raise SpecError(f"threads must be a whole number of at least 1, not {count}")
-    with threadpool_limits(count, user_api="blas"):
+    with limit_blas(count):
         yield
 
 
@@ -31,8 +29,14 @@ def blas_thread_count() -> int:
     return int(_blas().get("num_threads", 1))
 
 
+def limit_blas(threads: int | None) -> Any:
+    """The limit, from now on; as a context manager, until its end."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(threads, user_api="blas")
+
+
 def _blas() -> dict[str, Any]:
-    import numpy as np  # noqa: F401 - loads the library that is asked about
     from threadpoolctl import threadpool_info
 
     return next((library for library in threadpool_info() if library["user_api"] == "blas"), {})

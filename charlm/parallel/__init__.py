@@ -1,0 +1,1 @@
+"""One worker or many behind one small interface."""
