@@ -10,7 +10,7 @@ import numpy as np
 
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import CharLM, ModelSpec
-from charlm.sampling import SampleSpec, sample
+from charlm.sampling import SampleSpec, sample, samples
 from charlm.scoring import Score, score
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.run import checkpoint_path
@@ -41,6 +41,23 @@ class TrainedModel:
         rng = np.random.default_rng(rng_seed if isinstance(rng_seed, int) else list(rng_seed))
         spec = spec or SampleSpec(**choices)
         return sample(self._network, self.params, self.vocabulary, seed, spec, rng)
+
+    def samples(
+        self,
+        seed: str = "",
+        spec: SampleSpec | None = None,
+        *,
+        rng_seed: int = 0,
+        numbers: Iterable[int] = range(1),
+        **choices: Any,
+    ) -> list[str]:
+        """Several samples, written side by side: many at once take far less time than one by one.
+
+        numbers: which ones; number n is that of `sample(rng_seed=(rng_seed, n))`, up to rounding.
+        """
+        rngs = [np.random.default_rng([rng_seed, number]) for number in numbers]
+        spec = spec or SampleSpec(**choices)
+        return samples(self._network, self.params, self.vocabulary, seed, spec, rngs)
 
     def score(self, text: str | Iterable[str]) -> Score:
         """How well the model predicts a text, or a text in pieces. Raises UnknownCharacterError."""

@@ -192,3 +192,37 @@ def test_a_state_of_another_depth_is_refused(rng: np.random.Generator) -> None:
     model, params = random_model(2, rng)
     with pytest.raises(ValueError):
         model.forward(params, np.zeros((T, B), np.uint8), CharLM(ModelSpec(V, H, 1), np.float64).zero_state(B))
+
+
+@pytest.mark.parametrize("embedding", [0, 3])
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"cell": "gru"},
+        {"cell": "gru", "reset": "after"},
+        {"cell": "lstm"},
+        {"cell": "rnn"},
+        {"cell": "rnn", "activation": "relu"},
+    ],
+    ids=lambda kind: "-".join(kind.values()),
+)
+def test_single_steps_are_a_window(kind: dict[str, str], layers: int, embedding: int) -> None:
+    """Law: step after step gives the logits and the state of `forward`, and leaves its arguments alone."""
+    rng = np.random.default_rng(1)
+    model = CharLM(ModelSpec(V, H, layers, embedding=embedding, **kind), np.float64)  # type: ignore[arg-type]
+    params = NamedArrays(model.spec.shapes, np.float64)
+    params.flat[...] = rng.normal(0, 0.5, params.flat.shape)
+    ids = rng.integers(0, V, (T, B))
+    first = state = tuple(rng.normal(0, 0.5, layer.shape) for layer in model.zero_state(B))
+    before = [layer.copy() for layer in first]
+    weights = model.prepare(params)
+    logits = []
+    for row in ids:
+        row_logits, state = model.step(params, row, state, weights)
+        logits.append(row_logits)
+    expected, expected_state, _ = model.forward(params, ids, first)
+    np.testing.assert_allclose(np.stack(logits), expected, rtol=1e-12, atol=1e-12)
+    for layer, expected_layer in zip(state, expected_state, strict=True):
+        np.testing.assert_allclose(layer, expected_layer, rtol=1e-12, atol=1e-12)
+    assert all(np.array_equal(*pair) for pair in zip(first, before, strict=True))

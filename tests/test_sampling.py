@@ -18,6 +18,7 @@ from charlm.store.checkpoint import load_checkpoint
 from charlm.text.vocabulary import Vocabulary
 from charlm.trained import load
 
+LARGEST_CHANCE = float(np.nextafter(1.0, 0.0))
 LOGITS = np.array([2.0, -1.0, 0.5, 0.5, -30.0, 1.2], np.float32)
 
 
@@ -26,9 +27,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return p / p.sum()
 
 
+def chosen(logits: np.ndarray, spec: SampleSpec, chance: float) -> int:
+    (found,) = choose(logits[None], spec, np.array([chance]))
+    return int(found)
+
+
 def drawn(spec: SampleSpec, count: int = 4000, logits: np.ndarray = LOGITS) -> Counter[int]:
-    rng = np.random.default_rng(7)
-    return Counter(choose(logits, spec, rng) for _ in range(count))
+    chances = np.random.default_rng(7).random(count)
+    return Counter(choose(np.tile(logits, (count, 1)), spec, chances).tolist())
 
 
 def text_of(seed: str = "T", rng_seed: int = 0, **choices: object) -> str:
@@ -48,12 +54,10 @@ def test_frequencies_follow_the_softmax(temperature: float) -> None:
 
 
 def test_temperature_0_takes_the_likeliest() -> None:
-    """Law: argmax, without a random number."""
-    rng = np.random.default_rng(0)
-    before = rng.bit_generator.state
-    assert choose(LOGITS, SampleSpec(temperature=0), rng) == 0
-    assert choose(LOGITS[::-1], SampleSpec(temperature=0), rng) == 5
-    assert rng.bit_generator.state == before
+    """Law: argmax, whatever the random number."""
+    for chance in (0.0, 0.5, LARGEST_CHANCE):
+        assert chosen(LOGITS, SampleSpec(temperature=0), chance) == 0
+        assert chosen(LOGITS[::-1], SampleSpec(temperature=0), chance) == 5
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e-10, 1e-300, 5e-324])
@@ -95,36 +99,43 @@ def test_what_is_kept_keeps_its_odds() -> None:
     temperature=st.just(0.0) | st.floats(1e-6, 100),
     top_k=st.none() | st.integers(1, 12),
     top_p=st.none() | st.floats(1e-12, 1),
-    seed=st.integers(0, 99),
+    chance=st.floats(0, LARGEST_CHANCE),
 )
 def test_any_logits_give_an_id(
-    logits: list[float], temperature: float, top_k: int | None, top_p: float | None, seed: int
+    logits: list[float], temperature: float, top_k: int | None, top_p: float | None, chance: float
 ) -> None:
     """Law: always an id, never one that has no chance, and with top_k 1 the likeliest."""
     array = np.array(logits, np.float32)
-    chosen = choose(array, SampleSpec(1, temperature, top_k, top_p), np.random.default_rng(seed))
-    assert 0 <= chosen < len(logits)
+    found = chosen(array, SampleSpec(1, temperature, top_k, top_p), chance)
+    assert 0 <= found < len(logits)
     if top_k == 1 or temperature == 0:
-        assert array[chosen] == array.max()
+        assert array[found] == array.max()
     if top_k is not None:
-        assert (array > array[chosen]).sum() < top_k
-
-
-class Highest(np.random.Generator):
-    """Draws the largest number below 1, always."""
-
-    def random(self, *_: object, **__: object) -> float:  # type: ignore[override]
-        return float(np.nextafter(1.0, 0.0))
+        assert (array > array[found]).sum() < top_k
 
 
 def test_the_last_id_is_the_end() -> None:
     """Law: the largest random number gives the last character that has a chance, never one beyond."""
-    rng = Highest(np.random.PCG64(0))
-    assert choose(LOGITS, SampleSpec(temperature=1.0), rng) == 5
-    assert choose(LOGITS[::-1], SampleSpec(temperature=1.0, top_k=2), rng) == 5
+    assert chosen(LOGITS, SampleSpec(temperature=1.0), LARGEST_CHANCE) == 5
+    assert chosen(LOGITS[::-1], SampleSpec(temperature=1.0, top_k=2), LARGEST_CHANCE) == 5
     for size in range(1, 200):
-        assert choose(np.zeros(size, np.float32), SampleSpec(temperature=1.0), rng) == size - 1
-        assert choose(np.append(np.zeros(size), -1e9), SampleSpec(temperature=1.0, top_p=1.0), rng) == size - 1
+        assert chosen(np.zeros(size, np.float32), SampleSpec(temperature=1.0), LARGEST_CHANCE) == size - 1
+        zeros = np.append(np.zeros(size), -1e9)
+        assert chosen(zeros, SampleSpec(temperature=1.0, top_p=1.0), LARGEST_CHANCE) == size - 1
+
+
+@given(
+    logits=st.lists(st.lists(st.floats(-50, 50, width=32), min_size=4, max_size=4), min_size=1, max_size=5),
+    top_k=st.none() | st.integers(1, 4),
+    top_p=st.none() | st.floats(1e-6, 1),
+    seed=st.integers(0, 99),
+)
+def test_streams_choose_apart(logits: list[list[float]], top_k: int | None, top_p: float | None, seed: int) -> None:
+    """Law: what a stream chooses among others is what it chooses alone."""
+    rows, chances = np.array(logits, np.float32), np.random.default_rng(seed).random(len(logits))
+    spec = SampleSpec(temperature=0.9, top_k=top_k, top_p=top_p)
+    alone = [chosen(row, spec, chance) for row, chance in zip(rows, chances, strict=True)]
+    assert choose(rows, spec, chances).tolist() == alone
 
 
 @given(
@@ -197,6 +208,15 @@ def test_samples_follow_the_model() -> None:
     expected = 1500 * np.exp(log_p)
     chi_square = sum((seen[c] - e) ** 2 / e for c, e in zip(vocabulary.characters, expected, strict=True))
     assert chi_square < 16.3  # 99.9 % at 3 degrees
+
+
+@pytest.mark.parametrize("stop", [None, "e", "\n"])
+def test_many_at_once_are_the_single_ones(stop: str | None) -> None:
+    """Law: the sample of a number is the same alone and among others."""
+    model = load(trained_run())
+    texts = model.samples("T", rng_seed=3, numbers=(4, 0, 9), length=60, stop=stop)
+    assert texts == ["".join(model.sample("T", rng_seed=(3, n), length=60, stop=stop)) for n in (4, 0, 9)]
+    assert model.samples("T", numbers=range(2), length=0) == ["", ""] and model.samples("T", numbers=()) == []
 
 
 def test_unknown_seed_text() -> None:

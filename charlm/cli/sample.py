@@ -13,6 +13,7 @@ import click
 from charlm import SampleSpec, blas_threads, load
 from charlm.cli.arguments import as_utf8, run_or_newest
 
+MOST_AT_ONCE = 64  # samples written side by side
 FLUSH_SECONDS = 0.03  # a reader sees characters as they come, and no time goes into telling it of every one
 
 
@@ -66,18 +67,22 @@ def command(
         rng_seed = secrets.randbelow(2**32)
         click.echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)
 
-    ends_line = count > 1 or sys.stdout.isatty()
-    with blas_threads(1):  # one stream is too little work to share
-        for number in range(count):
-            characters = model.sample(seed, spec, rng_seed=(rng_seed, number))
-            if as_json:
-                text = seed + "".join(characters)
-                record = {"text": text, "seed": seed, "rng_seed": rng_seed, "number": number}
-                click.echo(json.dumps(record, ensure_ascii=False))
-            else:
-                last = _stream(seed, characters)
-                if ends_line and last != "\n":
-                    sys.stdout.write("\n")
+    with blas_threads(1):  # a step is too little work to share
+        if count == 1 and not as_json:
+            last = _stream(seed, model.sample(seed, spec, rng_seed=(rng_seed, 0)))
+            if sys.stdout.isatty() and last != "\n":
+                sys.stdout.write("\n")
+            return
+        for first in range(0, count, MOST_AT_ONCE):
+            numbers = range(first, min(first + MOST_AT_ONCE, count))
+            for number, text in zip(
+                numbers, model.samples(seed, spec, rng_seed=rng_seed, numbers=numbers), strict=True
+            ):
+                if as_json:
+                    record = {"text": seed + text, "seed": seed, "rng_seed": rng_seed, "number": number}
+                    click.echo(json.dumps(record, ensure_ascii=False))
+                else:
+                    click.echo(seed + text, nl=not (seed + text).endswith("\n"))
 
 
 def _stream(seed: str, characters: Iterator[str]) -> str:

@@ -69,6 +69,10 @@ class Bidirectional(Cell):
         outputs[..., H:] = reversed_outputs[::-1]
         return outputs, np.stack([state_forward, state_backward]), (tape_forward, tape_backward)
 
+    def step(self, weights: tuple[Any, Any], x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+        """There is none: an output depends on inputs to come. Raises TypeError."""
+        raise TypeError("a bidirectional layer has no single step: give forward a whole window")
+
     def backward(
         self, weights: tuple[Any, Any], tape: tuple[Any, Any], doutputs: Floats, grads: Mapping[str, Floats]
     ) -> Floats | None:

@@ -66,6 +66,13 @@ class Cell(ABC):
         Returns the slope in the inputs (T, B, D), a buffer, or None for ids. A tape serves once.
         """
 
+    @abstractmethod
+    def step(self, weights: Any, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+        """One time step of `forward`, for who writes a character at a time; nothing is kept for a way back.
+
+        x: ids (B,) or vectors (B, D). Returns the output (B, output size) and the next state, both new arrays.
+        """
+
     def _copy(self, name: str, array: Floats) -> Floats:
         """A copy of an array in a buffer of that name: with a large alphabet, fresh ones cost more than the step."""
         copy = self._prepared(name, *array.shape)

@@ -31,6 +31,13 @@ def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats) -> Floats:
     return out
 
 
+def project_step(x: Ids | Floats, W: Floats, b: Floats) -> Floats:
+    """x W + b for one time step, a new array (B, G); x: ids (B,) or vectors (B, D)."""
+    a: Floats = W.take(x, axis=0) if is_ids(x) else x @ W
+    a += b
+    return a
+
+
 def project_back(inputs: Ids | Floats, da: Floats, dW: Floats, db: Floats) -> None:
     """The gradients of `project` for its weights, from da (T, B, G); written to dW (D, G) and db (G,)."""
     rows = da.reshape(-1, da.shape[-1])

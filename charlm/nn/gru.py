@@ -18,7 +18,7 @@ import numpy as np
 
 from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
 from charlm.nn.cell import Cell, gates_of
-from charlm.nn.embedding import input_slope, project, project_back
+from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
 
@@ -103,6 +103,20 @@ class GRU(Cell):
             c = np.tanh(a_c, out=a_c)
             mix(z, c, h, out=h_next)
         return states[1:], states[T].copy(), Tape(inputs, gates, reset, states)
+
+    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+        """One time step; the output is the next state."""
+        h, H2 = state, 2 * self.hidden_size
+        a = project_step(x, weights.W, weights.b)
+        a_zr, a_c = a[:, :H2], a[:, H2:]
+
+        a_zr += h @ weights.U_zr
+        zr = sigmoid_of_double(a_zr)
+        z, r = zr[:, : H2 // 2], zr[:, H2 // 2 :]
+        a_c += (r * h) @ weights.U_c
+        c = np.tanh(a_c, out=a_c)
+        h = mix(z, c, h, out=np.empty_like(h))
+        return h, h
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh the slope in h':

@@ -19,7 +19,7 @@ import numpy as np
 
 from charlm.nn.arrays import Floats, Ids
 from charlm.nn.cell import Cell, gates_of
-from charlm.nn.embedding import input_slope, project, project_back
+from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double
 from charlm.nn.gru import gate_slopes, mix
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
@@ -96,6 +96,22 @@ class GRUResetAfter(Cell):
             c = np.tanh(a_c, out=a_c)
             mix(z, c, h, out=h_next)
         return states[1:], states[T].copy(), Tape(inputs, gates, q_all, states)
+
+    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+        """One time step; the output is the next state."""
+        h, H2 = state, 2 * self.hidden_size
+        a = project_step(x, weights.W, weights.b)
+        a_zr, a_c = a[:, :H2], a[:, H2:]
+        from_h = h @ weights.U
+
+        a_zr += from_h[:, :H2]
+        zr = sigmoid_of_double(a_zr)
+        z, r = zr[:, : H2 // 2], zr[:, H2 // 2 :]
+        q = from_h[:, H2:] + weights.b_rc
+        a_c += r * q
+        c = np.tanh(a_c, out=a_c)
+        h = mix(z, c, h, out=np.empty_like(h))
+        return h, h
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh the slope in h':

@@ -20,7 +20,7 @@ import numpy as np
 
 from charlm.nn.arrays import Floats, Ids, time_pieces
 from charlm.nn.cell import Cell, gates_of
-from charlm.nn.embedding import input_slope, project, project_back
+from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
 
@@ -103,6 +103,20 @@ class LSTM(Cell):
             np.tanh(c_next, out=tanh_c[t])
             np.multiply(o, tanh_c[t], out=h_all[t + 1])
         return h_all[1:], np.stack([h_all[T], c_all[T]]), Tape(inputs, gates, h_all, c_all, tanh_c)
+
+    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+        """One time step; the output is h of the next state."""
+        (h, c), H3 = state, 3 * self.hidden_size
+        a = project_step(x, weights.W, weights.b)
+        a += h @ weights.U
+        sigmoid_of_double(a[:, :H3])
+        np.tanh(a[:, H3:], out=a[:, H3:])
+        i, f, o, g = gates_of(a, 4)
+
+        after = np.empty_like(state)
+        np.add(f * c, i * g, out=after[1])
+        np.multiply(o, np.tanh(after[1]), out=after[0])
+        return after[0], after
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh and dc the slopes in h' and c', dc from the step after:

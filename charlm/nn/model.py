@@ -174,6 +174,17 @@ class CharLM:
         logits = read_out(top, self._readout(params), params["readout.b"], self._buffers)
         return logits, state, ModelTape(inputs, tape, top)
 
+    def step(self, params: NamedArrays, inputs: Ids, state: State, weights: tuple[Any, ...]) -> tuple[Floats, State]:
+        """Predict the character after one of each of B streams: `forward` for a single time step, as fast as can be.
+
+        inputs: ids (B,). weights: `prepare(params)`. Returns logits (B, V) and the next state, all new arrays.
+        """
+        x = params["embedding.E"].take(inputs, axis=0) if self.spec.embedding else inputs
+        top, state = self.stack.step(weights, x, state)
+        logits: Floats = top @ self._readout(params)
+        logits += params["readout.b"]
+        return logits, state
+
     def backward(self, params: NamedArrays, tape: ModelTape, dlogits: Floats, grads: NamedArrays) -> None:
         """The gradients of the loss in every parameter, written to `grads`; dlogits: its slope in logits (T, B, V)."""
         W = self._readout(params)

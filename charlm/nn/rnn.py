@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 
 from charlm.nn.arrays import Floats, Ids, time_pieces
 from charlm.nn.cell import Cell
-from charlm.nn.embedding import input_slope, project, project_back
+from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import tanh_slope
 from charlm.nn.init import orthogonal, uniform_fan_in
 
@@ -83,6 +83,13 @@ class RNN(Cell):
             else:
                 np.maximum(a, 0, out=a)
         return states[1:], states[T].copy(), Tape(inputs, states)
+
+    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+        """One time step; the output is the next state."""
+        a = project_step(x, weights.W, weights.b)
+        a += state @ weights.U
+        h = np.tanh(a, out=a) if self.activation == "tanh" else np.maximum(a, 0, out=a)
+        return h, h
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh the slope in h':

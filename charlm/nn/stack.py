@@ -130,6 +130,17 @@ class Stack:
             x = outputs
         return outputs, tuple(states), StackTape(weights, tuple(tapes), masks)
 
+    def step(self, weights: tuple[Any, ...], x: Ids | Floats, state: State) -> tuple[Floats, State]:
+        """One time step: as Cell.step, with one state per layer."""
+        states = []
+        for layer, (cell, cell_weights, before) in enumerate(zip(self.cells, weights, state, strict=True)):
+            output, after = cell.step(cell_weights, x, before)
+            states.append(after)
+            if self.residual and layer > 0:
+                output = np.add(output, x)
+            x = output
+        return output, tuple(states)
+
     def backward(self, tape: StackTape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back: as Cell.backward. `doutputs` is overwritten."""
         slope: Floats | None = doutputs

@@ -162,7 +162,7 @@ class StartedWorkers(LocalWorkers):
         self._logs[index].seek(0)
         last_words = self._logs[index].read().decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
         how = f"was ended by signal {-status}" if status < 0 else f"ended: {last_words or f'status {status}'}"
-        return f"worker process {index + 1} of {self.count} {how}; the last checkpoint is good: go on with --resume"
+        return f"worker process {index + 2} of {self.count} {how}; the last checkpoint is good: go on with --resume"
 
 
 def start(count: int, threads: int, follow: Follow) -> Workers:

@@ -1,0 +1,129 @@
+"""The ranks of an MPI job as workers: the run of one worker, written by one rank, and ended when any of them fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from runs import TINY_OPTIONS, environment, lanterns
+
+from charlm import summary
+from charlm.store.checkpoint import load_checkpoint
+from charlm.store.run import Run
+from charlm.training import train_spec
+
+MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+SIZE = TINY_OPTIONS[:-1]  # without the number of steps
+SECONDS = 30
+
+pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="MPI is not installed")
+
+
+def job(ranks: int, *arguments: object) -> subprocess.Popen[str]:
+    """`charlm train` by some ranks."""
+    command = [MPIEXEC, "-n", ranks, sys.executable, "-m", "mpi4py", "-m", "charlm", "train", "--workers", "mpi"]
+    return subprocess.Popen(
+        [*map(str, command), *map(str, arguments)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def children(pid: int) -> list[int]:
+    """All processes below one, in the order of their starting."""
+    below = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [*below, *(grandchild for child in below for grandchild in children(child))]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a text, in which commands run."""
+    shutil.copy(lanterns().sources[0], tmp_path / "text.txt")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_run_by_changing_ranks(here: Path) -> None:
+    """Law: begun by 2 ranks and taken up by 3, it comes where one worker comes; one of them speaks."""
+    process = job(2, "text.txt", *SIZE, 12, "--out", "run", "--quiet", "--dropout", 0.2)
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    assert out.count("Validation loss") == 1 and err == ""
+    assert train_spec(Run.open("run")).workers == 2
+
+    process = job(3, "--resume", "run", "--steps", 24, "--quiet")
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    assert out.count("Validation loss") == 1 and "workers were 2 until now and are 3" in err
+
+    for part in ((*SIZE, 12, "--out", "alone", "text.txt", "--dropout", 0.2), ("--resume", "alone", "--steps", 24)):
+        subprocess.run(
+            [sys.executable, "-m", "charlm", "train", *map(str, part), "--quiet", "--workers", "1"],
+            check=True,
+            env=environment(),
+            capture_output=True,
+        )
+    ours, alone = (summary(Run.open(name)) for name in ("run", "alone"))
+    assert ours["steps"] == alone["steps"] == 24
+    assert ours["validation_nats"] == pytest.approx(alone["validation_nats"], abs=1e-4)
+
+
+def test_what_cannot_begin_ends(here: Path) -> None:
+    """Law: an error of the first rank, before there is a run, ends all ranks with its message and status."""
+    process = job(2, "nothing.txt")
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode != 0 and err.count("no such file: nothing.txt") == 1 and "Traceback" not in err
+    process = job(3, "text.txt", *SIZE, 5, "--batch", 2)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode != 0 and "3 workers need a stream each" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_ends_the_job(rank: int, here: Path) -> None:
+    """Law: in seconds, whichever it is; what was saved is good and goes on."""
+    process = job(2, "text.txt", *SIZE, 10**6, "--out", "run", "--quiet")
+    deadline = time.monotonic() + SECONDS
+    while not (here / "run" / "metrics.jsonl").exists() or not Run.open("run").metrics():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    ranks = [pid for pid in children(process.pid) if b"charlm" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    ranks = [pid for pid in ranks if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(os.fsencode(sys.executable))]
+    assert len(ranks) == 2
+    os.kill(ranks[rank], signal.SIGKILL)
+    process.communicate(timeout=10)
+    assert process.returncode != 0
+    for checkpoint in (here / "run").glob("*.safetensors"):
+        load_checkpoint(checkpoint)
+
+
+def test_ctrl_c(here: Path) -> None:
+    """Law: a signal to the launcher reaches the first rank, which saves and says how to go on; then all are gone."""
+    process = job(2, "text.txt", *SIZE, 10**6, "--out", "run", "--quiet")
+    deadline = time.monotonic() + SECONDS
+    while not (here / "run" / "metrics.jsonl").exists() or not Run.open("run").metrics():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=SECONDS)
+    assert "Stopped and saved" in err and "--resume run" in err and "Traceback" not in err
+    assert load_checkpoint(here / "run" / "last.safetensors").progress["step"] > 0
+
+
+def test_without_mpi(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: told in one line what to install."""
+    (here / "mpi4py.py").write_text("raise ImportError('no library')")
+    done = subprocess.run(
+        [sys.executable, "-m", "charlm", "train", "text.txt", "--workers", "mpi"],
+        env=environment(PYTHONPATH=str(here)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "charlm[mpi]" in done.stderr and len(done.stderr.splitlines()) == 1
