@@ -10,22 +10,11 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from charlm.errors import UnknownCharacterError
-from charlm.nn.arrays import Floats, Ids, NamedArrays
-from charlm.nn.loss import target_nats
+from charlm.lanes import BLOCK, surprisal
+from charlm.nn.arrays import Ids, NamedArrays
 from charlm.nn.model import CharLM
-from charlm.nn.stack import STREAMS, State
 from charlm.text.vocabulary import Vocabulary
-
-BLOCK = 2**18  # characters scored at a time: bounds the memory whatever the length of the text
-LANES = 64  # parts of a block that are read side by side
-LANE_MINIMUM = 512  # characters; shorter lanes would mostly repeat their neighbour's work
-STEPS = 64  # time steps between two looks at whether a lane has come to agree
-AGREEMENT = 1e-6  # largest difference of two states that are taken for the same; rounding makes 2e-7 ...
-DECAY = 1e-3  # ... after it has shrunk to this share of what it was: a slow drift is small, too, but stays
-MOST_READINGS = 4  # of a block in lanes; what has not come to agree by then is read in one lane
 
 
 @dataclass(frozen=True)
@@ -85,99 +74,3 @@ def score_ids(model: CharLM, params: NamedArrays, ids: Ids, start: int) -> Score
     """Score a text that is encoded already; ids (N,), `start` the id read before the first of them."""
     blocks = (ids[at : at + BLOCK] for at in range(0, len(ids), BLOCK))
     return Score(len(ids), sum(float(nats.sum()) for nats in surprisal(model, params, blocks, start)))
-
-
-def surprisal(model: CharLM, params: NamedArrays, blocks: Iterable[Ids], start: int) -> Iterator[Floats]:
-    """For every block of ids (N,), the nats (N,), float64, that each of its characters costs after all before it."""
-    model.require_causal()
-    state = model.zero_state(1)
-    before = start
-    for block in blocks:
-        if len(block):
-            inputs = np.concatenate(([before], block[:-1]))
-            nats, state = _block_surprisal(model, params, inputs, block, state)
-            before = int(block[-1])
-            yield nats
-
-
-def _block_surprisal(
-    model: CharLM, params: NamedArrays, inputs: Ids, targets: Ids, state: State, lanes: int | None = None
-) -> tuple[Floats, State]:
-    """Nats of targets (N,) after inputs (N,), from `state` of one stream; and the state after them.
-
-    One long text is a chain of small steps that keep no processor busy. So it is cut into lanes that are read side by
-    side, all but the first from a zero state. Then each lane is read again from the state in which the lane before it
-    ended, until its states agree with those of the first reading: recurrent networks forget, so this takes a few
-    hundred characters. A lane that disagrees to its end hands a new state on, and the reading is repeated; a network
-    that does not forget is soon read in one lane. The result is that of one long pass, whatever the network
-    remembers, to about 1e-6 nats; only the speed depends on its forgetting.
-    """
-    lanes = lanes or max(1, min(LANES, len(targets) // LANE_MINIMUM))
-    length = len(targets) // lanes
-    laned = length * lanes
-    reader = _Lanes(model, params, inputs[:laned].reshape(lanes, length).T, targets[:laned].reshape(lanes, length).T)
-
-    starts = tuple(np.concatenate([layer, *[np.zeros_like(layer)] * (lanes - 1)], axis=STREAMS) for layer in state)
-    reader.read(starts)
-    for _ in range(1, MOST_READINGS):
-        if not reader.changed_ends[:-1].any():
-            break
-        starts = tuple(
-            np.concatenate([first, ends[..., :-1, :]], axis=STREAMS)
-            for first, ends in zip(state, reader.ends, strict=True)
-        )
-        reader.read_again(starts)
-    else:
-        if lanes > 1:
-            return _block_surprisal(model, params, inputs, targets, state, lanes=1)
-
-    nats, state = reader.nats.T.reshape(-1), tuple(ends[..., -1:, :] for ends in reader.ends)
-    if laned < len(targets):
-        rest, state = _block_surprisal(model, params, inputs[laned:], targets[laned:], state)
-        nats = np.concatenate([nats, rest])
-    return nats, state
-
-
-class _Lanes:
-    """Lanes (S, K) of one text: their nats, and their states at every look, corrected by repeated reading."""
-
-    def __init__(self, model: CharLM, params: NamedArrays, inputs: Ids, targets: Ids) -> None:
-        self.model, self.params, self.weights = model, params, model.prepare(params)
-        self.inputs, self.targets = np.ascontiguousarray(inputs), np.ascontiguousarray(targets)
-        self.nats: Floats = np.empty(inputs.shape)
-        self.looks: list[State] = []  # the states of the K lanes at their starts and after every STEPS characters
-        self.changed_ends = np.ones(inputs.shape[1], bool)  # (K,): lanes whose last reading ended in a new state
-
-    @property
-    def ends(self) -> State:
-        """Per layer (K, H), the states after the lanes' last characters."""
-        return self.looks[-1]
-
-    def read(self, starts: State) -> None:
-        """Read all lanes from `starts`."""
-        self.looks = [starts]
-        for at in range(0, len(self.inputs), STEPS):
-            self.looks.append(self._window(at, self.looks[-1]))
-
-    def read_again(self, starts: State) -> None:
-        """Read all lanes from other `starts`, and stop where every lane agrees with the reading before."""
-        agreement = np.minimum(AGREEMENT, DECAY * _distance(starts, self.looks[0]))
-        self.looks[0] = state = starts
-        for look, at in enumerate(range(0, len(self.inputs), STEPS), 1):
-            state = self._window(at, state)
-            self.changed_ends = _distance(state, self.looks[look]) > agreement
-            self.looks[look] = state
-            if not self.changed_ends.any():
-                return
-
-    def _window(self, at: int, state: State) -> State:
-        logits, state, _ = self.model.forward(self.params, self.inputs[at : at + STEPS], state, weights=self.weights)
-        self.nats[at : at + STEPS] = target_nats(logits, self.targets[at : at + STEPS])
-        return state
-
-
-def _distance(one: State, other: State) -> Floats:
-    """The largest difference of two states per stream, (K,)."""
-    layers = [np.abs(a - b).max(axis=-1) for a, b in zip(one, other, strict=True)]
-    result: Floats = np.max([layer.reshape(-1, layer.shape[-1]).max(axis=0) for layer in layers], axis=0)
-    return result

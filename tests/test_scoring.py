@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import LANTERNS, few_examples, plain_nats, random_model, trained_run
 
-from charlm import scoring
+from charlm import lanes, scoring
 from charlm.errors import UnknownCharacterError
+from charlm.lanes import surprisal
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import CharLM
-from charlm.scoring import Score, score, score_ids, surprisal
+from charlm.scoring import Score, score, score_ids
 from charlm.store.checkpoint import load_checkpoint
 from charlm.text.vocabulary import Vocabulary
 from charlm.trained import load
@@ -83,9 +84,9 @@ def test_lanes_are_one_long_pass_for_every_cell(
     ids = random_ids(seed, count)
     blocks = [ids[: int(cut * count)], ids[int(cut * count) :]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "LANE_MINIMUM", 100)
+        patch.setattr(lanes, "LANE_MINIMUM", 100)
         nats = np.concatenate(list(surprisal(model, params, blocks, start=3)))
-        patch.setattr(scoring, "LANES", 1)
+        patch.setattr(lanes, "LANES", 1)
         (one_pass,) = surprisal(model, params, [ids], start=3)
     assert nats.mean() == pytest.approx(one_pass.mean(), abs=1e-6)
     np.testing.assert_allclose(nats, one_pass, atol=1e-4)
@@ -99,7 +100,7 @@ def test_an_lstm_that_hardly_forgets(bias: float, monkeypatch: pytest.MonkeyPatc
     H = model.spec.hidden
     params["layer0.W"][:, : 2 * H] = params["layer0.U"][:, : 2 * H] = 0
     params["layer0.b"][:H], params["layer0.b"][H : 2 * H] = -bias, bias
-    monkeypatch.setattr(scoring, "LANE_MINIMUM", 100)
+    monkeypatch.setattr(lanes, "LANE_MINIMUM", 100)
     ids = random_ids(1, 3000)
     (nats,) = surprisal(model, params, [ids], start=0)
     expected = plain_nats(model.spec, params, ids.tolist(), start=0)
@@ -114,7 +115,7 @@ def test_a_network_that_hardly_forgets(bias: float, loudness: float, monkeypatch
     params["layer0.W"][:, :5] = params["layer0.U"][:, :5] = 0
     params["layer0.b"][:5] = bias
     params["readout.W"] *= loudness  # a small difference of two states is a large one of two predictions
-    monkeypatch.setattr(scoring, "LANE_MINIMUM", 100)
+    monkeypatch.setattr(lanes, "LANE_MINIMUM", 100)
     ids = random_ids(1, 6400)
     expected = plain_nats(model.spec, params, ids.tolist(), start=0)
     (nats,) = surprisal(model, params, [ids], start=0)
@@ -127,6 +128,7 @@ def test_the_size_of_blocks_does_not_matter(block: int, monkeypatch: pytest.Monk
     model, params = random_model(4, layers=2)
     ids = random_ids(4, 2100)
     expected = plain_nats(model.spec, params, ids.tolist(), start=0).sum()
+    monkeypatch.setattr(lanes, "BLOCK", block)
     monkeypatch.setattr(scoring, "BLOCK", block)
     assert score_ids(model, params, ids, 0).nats == pytest.approx(expected, rel=1e-7)
     characters = "\nabcdef"
