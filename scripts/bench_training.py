@@ -1,84 +1,115 @@
 """How fast charlm trains beside PyTorch and JAX: characters per second, as ratios of interleaved runs.
 
-    python scripts/bench_training.py                       charlm and PyTorch on the standard shapes
-    python scripts/bench_training.py --peers torch jax     both peers
-    python scripts/bench_training.py --shapes 256,1,64,100 --repeats 9
+    python scripts/bench_training.py                              all shapes, the peers that are installed
+    python scripts/bench_training.py --shapes gru,256,1,64,100 --repeats 9 --json training.json --picture training.png
 
-Every measurement is a process of its own, so no library's threads disturb another's; all of them do the same work
-on the same cores: forward, backward, clip by global norm, Nesterov update, in float32. Rounds go charlm, peer, peer,
-charlm, ..., so a machine that slows down slows everyone; a ratio is the median of the rounds' ratios.
-Peers come with `pip install charlm[bench]`; those that are not installed are left out.
+All do the same work on the same cores: forward, backward, clip by global norm, Nesterov update, in float32, on ids
+and targets that stay the same. PyTorch is eager nn.GRU or nn.LSTM on one-hot inputs, JAX a scan inside one jit (of
+the GRU with the reset gate before, which PyTorch has not). charlm runs with the workers it would choose by itself,
+and once more as one worker with all threads. The last column is the share of the matrix products' peak that charlm
+reaches; that peak is measured first. Peers come with `pip install charlm[bench]`.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-SHAPES = [(128, 1, 32, 64), (256, 1, 64, 100), (256, 2, 64, 100), (512, 1, 64, 100), (64, 1, 1, 100)]
+from rounds import Rounds, compare, machine, rate_of, write_json
+
 VOCABULARY = 65
 CLIP, RATE, MOMENTUM = 0.2, 0.01, 0.9
-SECONDS = 2.0  # of measurement per process, after warm-up
 
 Step = Callable[[], object]
-Shape = tuple[int, int, int, int]  # H, L, B, T
 
 
-def charlm_step(H: int, L: int, B: int, T: int) -> Step:
-    """One training step of charlm."""
+class Shape(NamedTuple):
+    """What is trained: cell "gru", "after" (a GRU with the reset gate after the product) or "lstm", and its sizes."""
+
+    cell: str
+    H: int
+    L: int
+    B: int
+    T: int
+
+    @classmethod
+    def of(cls, text: str) -> Shape:
+        """From `gru,256,1,64,100`."""
+        cell, *sizes = text.split(",")
+        return cls(cell, *map(int, sizes))
+
+    def __str__(self) -> str:
+        return f"{self.cell} H{self.H} L{self.L} B{self.B} T{self.T}"
+
+    @property
+    def reset(self) -> str:
+        """Where a GRU's reset gate is."""
+        return "after" if self.cell == "after" else "before"
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations in the matrix products of one character, forward and twice as many back."""
+        gates = 4 if self.cell == "lstm" else 3
+        recurrent = gates * self.H * self.H * (2 * self.L - 1)  # the first layer's input product is a look-up
+        return 6 * (recurrent + self.H * VOCABULARY)
+
+
+SIZES = ((128, 1, 32, 64), (256, 1, 64, 100), (256, 2, 64, 100), (512, 1, 64, 100))
+SHAPES = [
+    *(Shape("gru", *sizes) for sizes in (*SIZES, (64, 1, 1, 100))),
+    *(Shape("after", *sizes) for sizes in SIZES),
+    *(Shape("lstm", *sizes) for sizes in SIZES),
+]
+
+
+def charlm_rate(shape: Shape, workers: int | None) -> float:
+    """Characters per second of charlm; workers None is its own choice."""
     import numpy as np
 
-    from charlm.nn.arrays import NamedArrays
-    from charlm.nn.loss import cross_entropy
-    from charlm.nn.model import CharLM, ModelSpec
-    from charlm.optim.clip import clip_by_global_norm
-    from charlm.optim.optimizers import SGD
+    from charlm.learner import Rule, Team, follow
+    from charlm.nn.model import ModelSpec
+    from charlm.parallel.blas import blas_thread_count, blas_threads
+    from charlm.parallel.local import start
+    from charlm.parallel.workers import usual_count
 
+    cell, reset = ("lstm", "before") if shape.cell == "lstm" else ("gru", shape.reset)
+    spec = ModelSpec(VOCABULARY, shape.H, shape.L, cell, reset)
+    count = workers or usual_count(shape.B, 6.0 * spec.parameters * shape.B * shape.T)
+    threads = max(1, blas_thread_count() // count) if count > 1 else blas_thread_count()
     rng = np.random.default_rng(0)
-    model = CharLM(ModelSpec(VOCABULARY, H, L))
-    params = model.initial_params(rng)
-    grads, optimizer = NamedArrays.like(params), SGD(params, MOMENTUM)
-    inputs, targets = rng.integers(0, VOCABULARY, (2, T, B))
-    state = model.zero_state(B)
-
-    def step() -> None:
-        nonlocal state
-        logits, state, tape = model.forward(params, inputs, state)
-        _, dlogits = cross_entropy(logits, targets)
-        model.backward(params, tape, dlogits, grads)
-        clip_by_global_norm(grads, CLIP)
-        optimizer.update(params, grads, RATE)
-
-    return step
+    inputs, targets = rng.integers(0, VOCABULARY, (2, shape.T, shape.B)).astype(np.uint8)
+    with start(count, threads, follow) as team_workers, blas_threads(threads):
+        team = Team(spec, Rule("sgd", MOMENTUM, 0.0, CLIP, None), shape.B, team_workers)
+        team.params.copy_from(team.model.initial_params(rng))
+        team.begin(team.model.zero_state(shape.B))
+        return rate_of(lambda: team.learn(inputs, targets, None, False, RATE), shape.B * shape.T)
 
 
-def torch_step(H: int, L: int, B: int, T: int) -> Step:
-    """One training step of PyTorch's eager nn.GRU on one-hot inputs."""
+def torch_step(shape: Shape) -> Step:
+    """One training step of PyTorch's eager nn.GRU or nn.LSTM on one-hot inputs."""
     import torch
+
+    _, H, L, B, T = shape
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
-    gru, readout = torch.nn.GRU(VOCABULARY, H, L), torch.nn.Linear(H, VOCABULARY)
-    parameters = [*gru.parameters(), *readout.parameters()]
+    layers = (torch.nn.LSTM if shape.cell == "lstm" else torch.nn.GRU)(VOCABULARY, H, L)
+    readout = torch.nn.Linear(H, VOCABULARY)
+    parameters = [*layers.parameters(), *readout.parameters()]
     optimizer = torch.optim.SGD(parameters, lr=RATE, momentum=MOMENTUM, nesterov=True)
     inputs, targets = torch.randint(0, VOCABULARY, (2, T, B))
     one_hot = torch.nn.functional.one_hot(inputs, VOCABULARY).float()
-    state = torch.zeros(L, B, H)
+    state: Any = (torch.zeros(L, B, H), torch.zeros(L, B, H)) if shape.cell == "lstm" else torch.zeros(L, B, H)
 
     def step() -> None:
         nonlocal state
         optimizer.zero_grad(set_to_none=True)
-        outputs, after = gru(one_hot, state)
-        state = after.detach()
+        outputs, after = layers(one_hot, state)
+        state = tuple(part.detach() for part in after) if shape.cell == "lstm" else after.detach()
         loss: Any = torch.nn.functional.cross_entropy(readout(outputs).view(-1, VOCABULARY), targets.view(-1))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, CLIP)
@@ -87,10 +118,12 @@ def torch_step(H: int, L: int, B: int, T: int) -> Step:
     return step
 
 
-def jax_step(H: int, L: int, B: int, T: int) -> Step:
+def jax_step(shape: Shape) -> Step:
     """One training step of JAX: a scan over time, the whole step compiled."""
     import jax
     import jax.numpy as jnp
+
+    _, H, L, B, T = shape
 
     keys = iter(jax.random.split(jax.random.PRNGKey(0), 4 * L + 4))
 
@@ -128,88 +161,92 @@ def jax_step(H: int, L: int, B: int, T: int) -> Step:
         return params, velocity, state
 
     compiled: Any = jax.jit(update)
+    wait: Any = jax.block_until_ready
     carried = params, jax.tree.map(jnp.zeros_like, params), [jnp.zeros((B, H)) for _ in range(L)]
 
     def step() -> None:
         nonlocal carried
-        carried = jax.block_until_ready(compiled(*carried))
+        carried = wait(compiled(*carried))
 
     return step
 
 
-STEPS = {"charlm": charlm_step, "torch": torch_step, "jax": jax_step}
-
-
 def measure(name: str, shape: Shape) -> float:
-    """Characters per second of one library at one shape, in this process: median over its steps."""
-    H, L, B, T = shape
-    step = STEPS[name](H, L, B, T)
-    for _ in range(3):
-        step()
-    durations: list[float] = []
-    while sum(durations) < SECONDS or len(durations) < 5:
-        start = time.perf_counter()
-        step()
-        durations.append(time.perf_counter() - start)
-    return B * T / statistics.median(durations)
+    """Characters per second of one library at one shape, in this process."""
+    if name.startswith("charlm"):
+        return charlm_rate(shape, 1 if name == ONE_WORKER else None)
+    step = torch_step(shape) if name == "torch" else jax_step(shape)
+    return rate_of(step, shape.B * shape.T)
 
 
-def measured_apart(name: str, shape: Shape) -> float:
-    """`measure` in a fresh process."""
-    command = [sys.executable, __file__, "--measure", name, "--shapes", ",".join(map(str, shape))]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+ONE_WORKER = "charlm-1-worker"
 
 
-def compare(shape: Shape, names: list[str], repeats: int) -> dict[str, Any]:
-    """Interleaved rounds of every library at one shape."""
-    speeds: dict[str, list[float]] = {name: [] for name in names}
-    for round_ in range(repeats):
-        for name in names if round_ % 2 == 0 else reversed(names):
-            speeds[name].append(measured_apart(name, shape))
-    ratios = {
-        name: statistics.median(ours / theirs for ours, theirs in zip(speeds["charlm"], speeds[name], strict=True))
-        for name in names[1:]
-    }
-    return {
-        "shape": dict(zip("HLBT", shape, strict=True)),
-        "chars_per_second": {name: statistics.median(values) for name, values in speeds.items()},
-        "ratios": ratios,
-        "all": speeds,
-    }
+def candidates(shape: Shape, peers: list[str]) -> list[str]:
+    """Who is measured at a shape."""
+    return ["charlm", ONE_WORKER, *(peer for peer in peers if peer == "torch" or shape.cell == "gru")]
 
 
-def parsed(shape: str) -> Shape:
-    """A shape from its four numbers."""
-    H, L, B, T = map(int, shape.split(","))
-    return H, L, B, T
+def draw(path: Path, results: dict[Shape, Rounds]) -> None:
+    """Characters per second as bars, one group a shape, relative to PyTorch's (or charlm's with one worker)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
+
+    names = {"charlm": "charlm", ONE_WORKER: "charlm, one worker", "torch": "PyTorch", "jax": "JAX"}
+    colors = {"charlm": "#0072B2", ONE_WORKER: "#56B4E9", "torch": "#D55E00", "jax": "#E69F00"}
+    figure, axes = plt.subplots(figsize=(8, 0.55 * len(results) + 1.2), layout="constrained")
+    for row, rounds in enumerate(results.values()):
+        base = "torch" if "torch" in rounds.rates else ONE_WORKER
+        for place, name in enumerate(rounds.rates):
+            axes.barh(row + 0.2 * place, rounds.ratio(name, base), 0.18, color=colors[name])
+    axes.set_yticks([row + 0.2 for row in range(len(results))], [str(shape) for shape in results])
+    axes.invert_yaxis()
+    axes.axvline(1, color="#999999", linewidth=0.8)
+    axes.set_xlabel("training speed, PyTorch = 1")
+    seen = {name for rounds in results.values() for name in rounds.rates}
+    handles = [Patch(color=colors[name], label=label) for name, label in names.items() if name in seen]
+    figure.legend(handles=handles, frameon=False, loc="outside upper center", ncols=len(handles))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
 
 
 def main() -> None:
-    """Parse, measure, print a table, write JSON."""
+    """Parse, measure, print a table, write JSON and a picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", nargs="*", default=["torch"], choices=["torch", "jax"])
-    parser.add_argument("--shapes", nargs="*", help="H,L,B,T each; left out, the standard ones")
+    parser.add_argument("--peers", nargs="*", default=["torch", "jax"], choices=["torch", "jax"])
+    parser.add_argument("--shapes", nargs="*", type=Shape.of, default=SHAPES, help="cell,H,L,B,T each")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write all figures to this file")
-    parser.add_argument("--measure", choices=list(STEPS), help=argparse.SUPPRESS)
+    parser.add_argument("--picture", type=Path, help="draw them to this file")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    shapes = [parsed(shape) for shape in options.shapes] if options.shapes else SHAPES
     if options.measure:
-        print(measure(options.measure, shapes[0]))
+        print(measure(options.measure, options.shapes[0]))
         return
 
-    names = ["charlm", *(peer for peer in options.peers if importlib.util.find_spec(peer))]
-    print(f"characters per second (ratio charlm / peer), median of {options.repeats} rounds")
-    print(f"{'shape':>20}" + "".join(f"{name:>20}" for name in names))
-    results = []
-    for shape in shapes:
-        result = compare(shape, names, options.repeats)
-        results.append(result)
-        cells = [f"{result['chars_per_second']['charlm']:,.0f}"]
-        cells += [f"{result['chars_per_second'][name]:,.0f} ({result['ratios'][name]:.2f})" for name in names[1:]]
-        print(f"{'H{} L{} B{} T{}'.format(*shape):>20}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+    here = machine()
+    peak = here["sgemm_peak_gflops"]
+    print(f"{here['processors']} processors, {here['blas']}, {peak} GFLOP/s; medians of {options.repeats} rounds")
+    print(f"{'shape':<22}{'charlm':>10}{'one worker':>12}{'PyTorch':>18}{'JAX':>18}{'of peak':>9}")
+    peers = [peer for peer in options.peers if importlib.util.find_spec(peer)]
+    results = {}
+    for shape in options.shapes:
+        rounds = compare(__file__, candidates(shape, peers), ["--shapes", ",".join(map(str, shape))], options.repeats)
+        results[shape] = rounds
+        cells = [f"{rounds.median('charlm'):>10,.0f}{rounds.median(ONE_WORKER):>12,.0f}"]
+        for peer in ("torch", "jax"):
+            told = ""
+            if peer in rounds.rates:
+                told = f"{rounds.median(peer):,.0f} ({rounds.ratio('charlm', peer):.2f}x)"
+            cells.append(f"{told:>18}")
+        share = rounds.median("charlm") * shape.operations / peak / 1e9
+        print(f"{shape!s:<22}{''.join(cells)}{share:>9.0%}", flush=True)
+    if options.picture:
+        draw(options.picture, results)
+    write_json(options.json, {"machine": here, "shapes": {str(s): r.rates for s, r in results.items()}})
 
 
 if __name__ == "__main__":

@@ -370,19 +370,6 @@ def test_a_text_starts_from_zeros() -> None:
     assert not np.shares_memory(state, cell.zero_state(B))
 
 
-@pytest.mark.parametrize("D", [None, 20], ids=["ids", "vectors"])
-def test_memory_per_window_is_what_the_docstring_says(D: int | None, rng: np.random.Generator) -> None:
-    """Forward and backward hold T B 8 H scalars, and T B D more for vector inputs, within 10 %."""
-    T, B, H = 50, 8, 32
-    cell = GRU(D or 30, H)
-    weights = cell.prepare({name: np.zeros(shape, np.float32) for name, shape in cell.shapes.items()})
-    inputs = rng.integers(30, size=(T, B)) if D is None else rng.standard_normal((T, B, D)).astype(np.float32)
-    _, _, tape = cell.forward(weights, inputs, cell.zero_state(B))
-    grads = {name: np.zeros(shape, np.float32) for name, shape in cell.shapes.items()}
-    cell.backward(weights, tape, np.zeros((T, B, H), np.float32), grads)
-    assert cell._buffers.nbytes == pytest.approx(4 * T * B * (8 * H + (D or 0)), rel=0.1)
-
-
 def test_the_second_window_allocates_next_to_nothing(rng: np.random.Generator) -> None:
     """Working memory is kept: a further window of the same shape asks for less than a twentieth of it."""
     T, B, D, H = 64, 16, 30, 64

@@ -1,0 +1,86 @@
+"""Measure several programs side by side on a machine that is never quite quiet: interleaved rounds of processes.
+
+Every measurement is a process of its own, so no library's threads disturb another's. Rounds go a, b, c, then c, b, a,
+so a machine that slows down slows everyone; a ratio is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SECONDS = 2.0  # of measurement per process, after warm-up
+WARM_UPS = 3
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What the rounds of one comparison gave: rates in something per second, by name, one a round."""
+
+    rates: dict[str, list[float]]
+
+    def median(self, name: str) -> float:
+        """The median rate."""
+        return statistics.median(self.rates[name])
+
+    def ratio(self, name: str, to: str) -> float:
+        """The median over the rounds of one's rate to another's."""
+        return statistics.median(a / b for a, b in zip(self.rates[name], self.rates[to], strict=True))
+
+
+def rate_of(step: Callable[[], object], amount: float) -> float:
+    """How many of `amount` a second a step does, in this process: the median over its calls, after warm-up."""
+    for _ in range(WARM_UPS):
+        step()
+    durations: list[float] = []
+    while sum(durations) < SECONDS or len(durations) < 5:
+        start = time.perf_counter()
+        step()
+        durations.append(time.perf_counter() - start)
+    return amount / statistics.median(durations)
+
+
+def compare(script: str, candidates: Sequence[str], arguments: Sequence[object], repeats: int) -> Rounds:
+    """Run `script --measure CANDIDATE ARGUMENTS...`, which prints a rate, for every candidate in every round."""
+    rates: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(repeats):
+        for name in candidates if number % 2 == 0 else reversed(candidates):
+            command = [sys.executable, script, "--measure", name, *map(str, arguments)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f"{name}: {done.stderr.strip().rsplit(chr(10), 1)[-1]}")
+            rates[name].append(float(done.stdout))
+    return Rounds(rates)
+
+
+def machine() -> dict[str, Any]:
+    """What figures depend on: processors, BLAS and its kernel, versions."""
+    import numpy as np
+
+    from charlm.parallel.blas import blas_name, blas_thread_count
+
+    size = 2048
+    a = np.ones((size, size), np.float32)
+    peak = rate_of(lambda: a @ a, 2 * size**3)
+    return {
+        "processors": len(os.sched_getaffinity(0)),
+        "blas": blas_name(),
+        "blas_threads": blas_thread_count(),
+        "sgemm_peak_gflops": round(peak / 1e9),
+        "numpy": np.__version__,
+        "python": sys.version.split()[0],
+    }
+
+
+def write_json(path: Path | None, results: dict[str, Any]) -> None:
+    """Keep all figures."""
+    if path is not None:
+        path.write_text(json.dumps(results, indent=1, default=asdict) + "\n")
