@@ -11,23 +11,19 @@ to about 1e-6 nats; only the speed depends on its forgetting.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 
 from charlm.nn.arrays import Floats, Ids, NamedArrays
-from charlm.nn.loss import target_nats
 from charlm.nn.model import CharLM
 from charlm.nn.stack import STREAMS, State
-from charlm.parallel.blas import blas_thread_count, blas_threads
+from charlm.reader import Reader
 
 BLOCK = 2**20  # characters read at a time, at most: bounds the memory whatever the length of the text
 LANES = 256  # parts of a block that are read side by side, at most
 MOST_STATES = 2**16  # scalars: lanes times the size of a state stays below, lest a large network fill the memory
 MOST_LOOKS = 2**24  # scalars: the same for all the states that are kept of a block
 LANE_MINIMUM = 1024  # characters; shorter lanes would mostly repeat their neighbour's work
-LEAST_STREAMS = 4  # per thread
 STEPS = 64  # time steps between two looks at whether a lane has come to agree
 AGREEMENT = 1e-6  # largest difference of two states that are taken for the same; rounding makes 2e-7 ...
 DECAY = 1e-3  # ... after it has shrunk to this share of what it was: a slow drift is small, too, but stays
@@ -44,9 +40,7 @@ def surprisal(model: CharLM, params: NamedArrays, blocks: Iterable[Ids], start: 
     size = sum(layer.size for layer in state)
     longest = min(BLOCK, max(LANE_MINIMUM, MOST_LOOKS // size * STEPS))
     lanes = min(LANES, max(1, MOST_STATES // size))
-    threads = blas_thread_count()
-    with ThreadPoolExecutor(threads) as pool, blas_threads(1):
-        reader = _Reader(model, params, threads, pool)
+    with Reader(model, params) as reader:
         for block in blocks:
             parts = []
             for at in range(0, len(block), longest):
@@ -54,11 +48,10 @@ def surprisal(model: CharLM, params: NamedArrays, blocks: Iterable[Ids], start: 
                 nats, state = _read(reader, np.concatenate(([before], targets[:-1])), targets, state, lanes)
                 before = int(targets[-1])
                 parts.append(nats)
-            if parts:
-                yield np.concatenate(parts)
+            yield np.concatenate(parts) if parts else np.empty(0)
 
 
-def _read(reader: _Reader, inputs: Ids, targets: Ids, state: State, most_lanes: int) -> tuple[Floats, State]:
+def _read(reader: Reader, inputs: Ids, targets: Ids, state: State, most_lanes: int) -> tuple[Floats, State]:
     """Nats of targets (N,) after inputs (N,), from `state` of one stream; and the state after them."""
     count = max(1, min(most_lanes, len(targets) // LANE_MINIMUM))
     length = len(targets) // count
@@ -86,45 +79,10 @@ def _read(reader: _Reader, inputs: Ids, targets: Ids, state: State, most_lanes: 
     return nats, state
 
 
-class _Reader:
-    """Reads windows of K streams: half of them in one thread, half in the other, or on as many as there are.
-
-    In arrays of this size nearly all time is spent outside of the interpreter's lock, and two threads that each see
-    to their own streams are faster than one whose matrix products alone are shared out.
-    """
-
-    def __init__(self, model: CharLM, params: NamedArrays, threads: int, pool: ThreadPoolExecutor) -> None:
-        self._models = [model, *(CharLM(model.spec, model.dtype) for _ in range(1, threads))]
-        self._params, self._weights = params, model.prepare(params)
-        self._pool = pool
-
-    def __call__(self, inputs: Ids, targets: Ids, state: State) -> tuple[Floats, State]:
-        """Nats (T, K) of targets (T, K) after inputs (T, K), from a state of K streams; and the state after them."""
-        K, threads = inputs.shape[1], len(self._models)
-        if threads == 1 or LEAST_STREAMS * threads > K:
-            return self._part(self._models[0], inputs, targets, state)
-        edges = [K * thread // threads for thread in range(threads + 1)]
-        shares = [slice(start, end) for start, end in pairwise(edges)]
-        parts = self._pool.map(
-            self._part,
-            self._models,
-            [inputs[:, share] for share in shares],
-            [targets[:, share] for share in shares],
-            [tuple(layer[..., share, :] for layer in state) for share in shares],
-        )
-        nats, states = zip(*parts, strict=True)
-        after = tuple(np.concatenate(layers, axis=STREAMS) for layers in zip(*states, strict=True))
-        return np.concatenate(nats, axis=1), after
-
-    def _part(self, model: CharLM, inputs: Ids, targets: Ids, state: State) -> tuple[Floats, State]:
-        logits, state, _ = model.forward(self._params, inputs, state, weights=self._weights)
-        return target_nats(logits, targets), state
-
-
 class _Lanes:
     """Lanes (S, K) of one text: their nats, and their states at every look, corrected by repeated reading."""
 
-    def __init__(self, reader: _Reader, inputs: Ids, targets: Ids) -> None:
+    def __init__(self, reader: Reader, inputs: Ids, targets: Ids) -> None:
         self.reader = reader
         self.inputs, self.targets = np.ascontiguousarray(inputs), np.ascontiguousarray(targets)
         self.nats: Floats = np.empty(inputs.shape)

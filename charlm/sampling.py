@@ -60,8 +60,8 @@ def sample(
 ) -> Iterator[str]:
     """Yield the characters that follow the seed text, as they are chosen.
 
-    Like every text, the seed text is read from a zero state and after a newline. Raises UnknownCharacterError for a
-    character in it that is not in the vocabulary, before the first yield.
+    Like every text, the seed text is read from a zero state and after a newline; a character in it that the model
+    does not know is read as the escape.
     """
     chosen = _choices(model, params, vocabulary, seed, spec, [rng])
     return _until(spec.stop, (vocabulary.characters[ids[0]] for ids in chosen))
@@ -78,7 +78,6 @@ def samples(
     """What follows the seed text, once for every generator, all written side by side.
 
     Each is what `sample` gives for its generator, up to rounding; many at once take far less time than one by one.
-    Raises UnknownCharacterError.
     """
     if not rngs:
         return []
@@ -95,14 +94,19 @@ def _choices(
     spec: SampleSpec,
     rngs: Sequence[np.random.Generator],
 ) -> Iterator[Ids]:
-    """The ids (B,) that B streams choose, step after step; the seed text is checked at once."""
+    """The ids (B,) that B streams choose, step after step."""
     model.require_causal()
-    prompt = np.concatenate(([vocabulary.start], vocabulary.encode(seed)))
-    return _chosen(model, params, prompt, spec, rngs)
+    prompt = np.concatenate(([vocabulary.start], vocabulary.encode(seed, escape=True)))
+    return _chosen(model, params, prompt, len(vocabulary), spec, rngs)
 
 
 def _chosen(
-    model: CharLM, params: NamedArrays, prompt: Ids, spec: SampleSpec, rngs: Sequence[np.random.Generator]
+    model: CharLM,
+    params: NamedArrays,
+    prompt: Ids,
+    characters: int,
+    spec: SampleSpec,
+    rngs: Sequence[np.random.Generator],
 ) -> Iterator[Ids]:
     weights = model.prepare(params)
     logits, state, _ = model.forward(params, prompt[:, None], model.zero_state(1), weights=weights)
@@ -110,7 +114,7 @@ def _chosen(
     state = tuple(np.repeat(layer, len(rngs), axis=STREAMS) for layer in state)
     chances = _chances(rngs)
     for _ in range(spec.length):
-        ids = choose(last, spec, next(chances))
+        ids = choose(last[:, :characters], spec, next(chances))  # the escape is not written
         yield ids
         last, state = model.step(params, ids, state, weights)
 

@@ -7,12 +7,17 @@ the first one from a newline that is read before it. That number is what trainin
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import tee
 
-from charlm.errors import UnknownCharacterError
-from charlm.lanes import BLOCK, surprisal
-from charlm.nn.arrays import Ids, NamedArrays
+import numpy as np
+
+from charlm import lanes
+from charlm.lanes import BLOCK
+from charlm.lines import surprisal_of_lines
+from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.model import CharLM
 from charlm.text.vocabulary import Vocabulary
 
@@ -48,29 +53,68 @@ class Score:
         return Score(self.characters + other.characters, self.nats + other.nats)
 
 
-def score(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, text: str | Iterable[str]) -> Score:
-    """Score a text, or the pieces of one, at bounded memory.
+def surprisal(
+    model: CharLM, params: NamedArrays, vocabulary: Vocabulary, pieces: Iterable[str], *, reset: bool = False
+) -> Iterator[Floats]:
+    """For every piece of a text, the nats (N,), float64, of its characters.
 
-    Raises UnknownCharacterError for a character that is not in the vocabulary.
+    The pieces are one text, read on from each to the next, at bounded memory; with `reset`, every one is a text of
+    its own. A character outside the vocabulary costs what the escape costs, and ln of how many such characters there
+    are: all of them are equally likely, so the probabilities of all characters together are 1.
     """
-    pieces = [text] if isinstance(text, str) else text
-    blocks = (ids for piece in pieces for ids in _encoded(vocabulary, piece))
+    read = _apart if reset else _joined
+    for ids, nats in read(model, params, vocabulary, pieces):
+        nats[ids == vocabulary.escape] += math.log(vocabulary.others)
+        yield nats
+
+
+Pairs = Iterator[tuple[Ids, Floats]]
+
+
+def _joined(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, pieces: Iterable[str]) -> Pairs:
+    """The ids and nats of every piece, where all are one text."""
+    groups: deque[tuple[Ids, list[int]]] = deque()
+
+    def blocks() -> Iterator[Ids]:
+        for group in _groups(pieces):
+            groups.append((vocabulary.encode("".join(group), escape=True), [len(piece) for piece in group]))
+            yield groups[-1][0]
+
+    for nats in lanes.surprisal(model, params, blocks(), vocabulary.start):
+        ids, lengths = groups.popleft()
+        edges = np.cumsum(lengths)[:-1]
+        yield from zip(np.split(ids, edges), np.split(nats, edges), strict=True)
+
+
+def _apart(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, pieces: Iterable[str]) -> Pairs:
+    """The ids and nats of every piece, where each is a text of its own."""
+    encoded, again = tee(vocabulary.encode(piece, escape=True) for piece in pieces)
+    return zip(again, surprisal_of_lines(model, params, encoded, vocabulary.start), strict=True)
+
+
+def _groups(pieces: Iterable[str]) -> Iterator[list[str]]:
+    """Pieces in groups of BLOCK characters or a little more; with many small ones a long text is read fast, too."""
+    group: list[str] = []
+    size = 0
+    for piece in pieces:
+        group.append(piece)
+        size += len(piece) + 1
+        if size >= BLOCK:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def score(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, text: str | Iterable[str]) -> Score:
+    """Score a text, or the pieces of one, at bounded memory."""
     total = Score(0, 0.0)
-    for nats in surprisal(model, params, blocks, vocabulary.start):
+    for nats in surprisal(model, params, vocabulary, [text] if isinstance(text, str) else text):
         total += Score(len(nats), float(nats.sum()))
     return total
-
-
-def _encoded(vocabulary: Vocabulary, piece: str) -> Iterator[Ids]:
-    """The ids of a piece of text, block by block."""
-    try:
-        for start in range(0, len(piece), BLOCK):
-            yield vocabulary.encode(piece[start : start + BLOCK])
-    except UnknownCharacterError:
-        vocabulary.encode(piece)  # raises it with the place in the whole piece
 
 
 def score_ids(model: CharLM, params: NamedArrays, ids: Ids, start: int) -> Score:
     """Score a text that is encoded already; ids (N,), `start` the id read before the first of them."""
     blocks = (ids[at : at + BLOCK] for at in range(0, len(ids), BLOCK))
-    return Score(len(ids), sum(float(nats.sum()) for nats in surprisal(model, params, blocks, start)))
+    return Score(len(ids), sum(float(nats.sum()) for nats in lanes.surprisal(model, params, blocks, start)))

@@ -34,7 +34,7 @@ def summary(run: Run) -> dict[str, Any]:
         "validation_bpc": tally.best_nats / math.log(2) if tally.best_nats is not None else None,
         "best_step": tally.best_step,
         "parameters": model.parameters,
-        "vocabulary": model.vocabulary,
+        "vocabulary": model.vocabulary - 1,  # the escape is no character
         "chars_per_second": round(characters / tally.seconds) if tally.seconds else None,
     }
 
@@ -44,7 +44,7 @@ def verdict(run: Run) -> str:
     figures = summary(run)
     if figures["validation_nats"] is None:
         return ""
-    if figures["validation_nats"] >= math.log(figures["vocabulary"]):
+    if figures["validation_nats"] >= math.log(figures["vocabulary"] + 1):
         return "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
     if figures["best_step"] < MEMORISING * figures["steps"]:
         return (

@@ -34,7 +34,7 @@ def new_run(
     Raises CorpusError, SpecError, RunError or StorageError.
     """
     spec = spec or TrainSpec()
-    model = ModelSpec(len(corpus.vocabulary), **network)
+    model = ModelSpec(len(corpus.vocabulary) + 1, **network)  # and the escape
     CharLM(model).require_causal()
     training_ids, _ = split(corpus.ids, spec.val_fraction)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)

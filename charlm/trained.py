@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from charlm.nn.arrays import NamedArrays
+from charlm.adapting import adapted_surprisal
+from charlm.errors import SpecError
+from charlm.nn.arrays import Floats, NamedArrays
 from charlm.nn.model import CharLM, ModelSpec
+from charlm.nn.stack import State
 from charlm.sampling import SampleSpec, sample, samples
-from charlm.scoring import Score, score
+from charlm.scoring import Score, score, surprisal
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.run import checkpoint_path
 from charlm.text.vocabulary import Vocabulary
+
+
+class Reading(NamedTuple):
+    """What a model knows of a text it has read so far."""
+
+    layers: State  # per layer (1, H); for an LSTM (2, 1, H)
+    logits: Floats  # (V,): of the next character
 
 
 class TrainedModel:
@@ -36,7 +47,7 @@ class TrainedModel:
         """Yield the characters that follow the seed text; the seed text itself is not repeated.
 
         seed: one character or many. spec, or its fields by name (`length=200, temperature=0.7`): how to choose.
-        rng_seed: the same number gives the same sample. Raises UnknownCharacterError, SpecError.
+        rng_seed: the same number gives the same sample. Raises SpecError.
         """
         rng = np.random.default_rng(rng_seed if isinstance(rng_seed, int) else list(rng_seed))
         spec = spec or SampleSpec(**choices)
@@ -60,8 +71,53 @@ class TrainedModel:
         return samples(self._network, self.params, self.vocabulary, seed, spec, rngs)
 
     def score(self, text: str | Iterable[str]) -> Score:
-        """How well the model predicts a text, or a text in pieces. Raises UnknownCharacterError."""
+        """How well the model predicts a text, or a text in pieces."""
         return score(self._network, self.params, self.vocabulary, text)
+
+    def surprisal(self, text: str) -> Floats:
+        """The nats (N,), float64, that each character of a text costs: -ln of the probability it was given."""
+        (nats,) = self.surprisals([text])
+        return nats
+
+    def surprisals(self, pieces: Iterable[str], *, reset: bool = False, adapt: float = 0.0) -> Iterator[Floats]:
+        """The nats (N,), float64, of the characters of every piece of a text, at bounded memory.
+
+        The pieces are one text, read on from each to the next; with `reset`, each is a text of its own. adapt: the
+        rate at which the model learns from what it has scored, see `charlm.adapting`; its weights stay as they are.
+        Raises SpecError for a rate that makes no sense, or one together with `reset`.
+        """
+        if adapt and reset:
+            raise SpecError("to adapt is to go on from line to line: leave reset out")
+        if adapt:
+            return adapted_surprisal(self._network, self.params, self.vocabulary, pieces, adapt)
+        return surprisal(self._network, self.params, self.vocabulary, pieces, reset=reset)
+
+    def read(self, text: str, state: Reading | None = None) -> Reading:
+        """Read a text, from its beginning or on from where `state` is: what the model then knows of it."""
+        ids = self.vocabulary.encode(text, escape=True)
+        if state is None:
+            ids, layers = np.concatenate(([self.vocabulary.start], ids)), self._network.zero_state(1)
+        elif len(ids):
+            layers = state.layers
+        else:
+            return state
+        logits, layers, _ = self._network.forward(self.params, ids[:, None], layers, weights=self._weights)
+        return Reading(layers, logits[-1, 0].copy())
+
+    def next_probs(self, state: Reading | None = None) -> Floats:
+        """The probabilities of the next character, (V,), float64; their sum is 1.
+
+        The place of a character is its id in `vocabulary`; the last, `vocabulary.escape`, is that of all characters
+        the vocabulary does not have, taken together. state: of `read`; left out, that of an empty text.
+        """
+        logits = (state or self.read("")).logits.astype(np.float64)
+        p: Floats = np.exp(logits - logits.max())
+        p /= p.sum()
+        return p
+
+    @cached_property
+    def _weights(self) -> tuple[Any, ...]:
+        return self._network.prepare(self.params)
 
 
 def load(target: str | Path | None = None) -> TrainedModel:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from charlm.scoring import score_ids
 from charlm.store.checkpoint import Checkpoint, save_checkpoint
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run
-from charlm.text.streams import streams, windows_per_epoch
+from charlm.text.streams import streams, windows_per_epoch, with_escape
 
 MOST_ROLLBACKS = 3
 INITIAL, DROPOUT = 1, 2  # what random numbers are for; with 0 for streams, one seed gives three independent rows
@@ -190,10 +191,12 @@ def _train(
     training_ids, validation_ids = split(corpus.ids, spec.val_fraction)
     team = Team(model_spec(run), spec.rule, spec.batch, workers)
     tally = _begin(run, team, spec)
+    reading = with_escape(training_ids, corpus.vocabulary.escape)
+    windows_from = partial(streams, training_ids, spec.window, spec.batch, spec.rng_seed, reading=reading)
     schedule = Schedule(spec.peak_learning_rate, spec.schedule)
     budget = training_budget(spec, len(training_ids))
     journal = Journal(run, tally, spec.window * spec.batch, steps_per_epoch(spec, len(training_ids)))
-    windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)
+    windows = windows_from(start=tally.step)
     clock = Clock(tally.seconds)
     share = budget.share(tally.step, tally.seconds)
     saved_step, saved_seconds = tally.step, tally.seconds
@@ -222,7 +225,7 @@ def _train(
                     loss = score_ids(team.model, team.params, validation_ids, corpus.vocabulary.start).nats_per_char
             if _has_diverged(team, nats, norm, loss):
                 _go_back(run, team, spec, tally)
-                windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)
+                windows = windows_from(start=tally.step)
                 share = budget.share(tally.step, tally.seconds)
                 continue
             if _passes(before, share, spec.reports):

@@ -24,9 +24,9 @@ MANY = 60  # more calls than one save makes
 
 
 def checkpoint(value: float) -> Checkpoint:
-    params = NamedArrays(ModelSpec(3, 2).shapes)
+    params = NamedArrays(ModelSpec(4, 2).shapes)
     params.flat[:] = value
-    return Checkpoint(ModelSpec(3, 2), Vocabulary("abc"), params)
+    return Checkpoint(ModelSpec(4, 2), Vocabulary("abc"), params)
 
 
 def save_bytes(path: Path, new: bool) -> None:
@@ -141,7 +141,7 @@ except StorageError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1 and str(path) in done.stdout
-    assert load_checkpoint(path).params["readout.b"].tolist() == [1.0] * 3
+    assert load_checkpoint(path).params["readout.b"].tolist() == [1.0] * 4
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 

@@ -28,7 +28,7 @@ def some_checkpoint(
     characters: str = "abcd", hidden: int = 3, layers: int = 2, batch: int = 2, seed: int = 0
 ) -> Checkpoint:
     rng = np.random.default_rng(seed)
-    spec = ModelSpec(len(characters), hidden, layers)
+    spec = ModelSpec(len(characters) + 1, hidden, layers)
     params = NamedArrays(spec.shapes)
     params.flat[:] = rng.standard_normal(params.flat.size)
     return Checkpoint(

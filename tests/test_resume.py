@@ -186,9 +186,14 @@ def test_a_damaged_checkpoint_is_passed_over(
     updates = [progress.step for progress in train(run, corpus)]
     assert updates == list(range(step + 1, 25))
     assert resume_notes(run) == []
-    assert bits_of(load_checkpoint(run.last_path)) == bits_of(load_checkpoint(straight["deep lstm"].last_path))
+    ours, whole = (bits_of(load_checkpoint(each.last_path)) for each in (run, straight["deep lstm"]))
+    if "best" in damaged:  # the best of what came after it need not be the best of all
+        for name in ("best_nats", "best_step"):
+            ours["progress"][name] = whole["progress"][name] = None
+    assert ours == whole
     assert losses_of(run) == losses_of(straight["deep lstm"])
-    assert sample_of(run) == sample_of(straight["deep lstm"])
+    if "best" not in damaged:
+        assert sample_of(run) == sample_of(straight["deep lstm"])
 
 
 def test_a_lost_last_checkpoint(stopped: Path, corpus: Corpus, straight: dict[str, Run], tmp_path: Path) -> None:

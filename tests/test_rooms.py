@@ -18,7 +18,7 @@ FOLDERS = ("nn", "text", "optim", "store", "parallel", "cli")  # any other file 
 FRONT_DOOR = "the front door"
 
 LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "journal"}
-VERBS = {"training", "scoring", "sampling", "plotting"}
+VERBS = {"training", "scoring", "sampling", "plotting", "adapting"}
 ABOVE_VERBS = {"trained", "standing", "starting"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -33,8 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": {"errors", "store"},
     "learner": {"errors", "nn", "optim", "parallel"},
     "training": LOWER | {"scoring", "learner"},
-    "lanes": {"nn", "parallel"},
-    "scoring": LOWER | {"lanes"},
+    "reader": {"nn", "parallel"},
+    "lanes": {"nn", "reader"},
+    "lines": {"nn", "reader", "lanes"},
+    "scoring": LOWER | {"lanes", "lines"},
+    "adapting": LOWER,
     "sampling": LOWER,
     "plotting": LOWER,
     "trained": LOWER | VERBS,

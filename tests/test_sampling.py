@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import plain_log_probabilities, random_model, trained_run
 
-from charlm.errors import SpecError, UnknownCharacterError
+from charlm.errors import SpecError
 from charlm.sampling import SampleSpec, _until, choose, sample
 from charlm.store.checkpoint import load_checkpoint
 from charlm.text.vocabulary import Vocabulary
@@ -220,10 +220,20 @@ def test_many_at_once_are_the_single_ones(stop: str | None) -> None:
 
 
 def test_unknown_seed_text() -> None:
-    """Law: told at the call, before anything is asked for."""
-    with pytest.raises(UnknownCharacterError, match=r"U\+20AC") as raised:
-        load(trained_run()).sample("T€")
-    assert len(str(raised.value).splitlines()) == 1
+    """Law: unknown characters are read as one and the same, and never written."""
+    model = load(trained_run())
+    text = "".join(model.sample("T€", length=200))
+    assert text == "".join(model.sample("Tя", length=200)) != "".join(model.sample("T", length=200))
+    assert set(text) <= set(model.vocabulary.characters)
+
+
+def test_the_escape_is_never_written() -> None:
+    """Law: also not by a network that is sure of it."""
+    model, params = random_model(0, vocabulary=5)
+    params["readout.b"][4] = 1000
+    vocabulary = Vocabulary("\nabc")
+    text = "".join(sample(model, params, vocabulary, "", SampleSpec(length=50, temperature=1), np.random.default_rng()))
+    assert len(text) == 50
 
 
 @pytest.mark.parametrize(

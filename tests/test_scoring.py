@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 from runs import LANTERNS, few_examples, plain_nats, random_model, trained_run
 
 from charlm import lanes, scoring
-from charlm.errors import UnknownCharacterError
-from charlm.lanes import surprisal
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import CharLM
-from charlm.scoring import Score, score, score_ids
+from charlm.scoring import Score, score, score_ids, surprisal
 from charlm.store.checkpoint import load_checkpoint
 from charlm.text.vocabulary import Vocabulary
 from charlm.trained import load
@@ -40,7 +38,7 @@ def test_lanes_are_one_long_pass(seed: int, count: int, layers: int, scale: floa
     model, params = random_model(seed, layers=layers, scale=scale)
     ids = random_ids(seed, count)
     expected = plain_nats(model.spec, params, ids.tolist(), start=3)
-    (nats,) = surprisal(model, params, [ids], start=3)
+    (nats,) = lanes.surprisal(model, params, [ids], start=3)
     assert nats.shape == (count,)
     assert nats.mean() == pytest.approx(expected.mean(), abs=1e-6)
     np.testing.assert_allclose(nats, expected, atol=1e-4)
@@ -85,9 +83,9 @@ def test_lanes_are_one_long_pass_for_every_cell(
     blocks = [ids[: int(cut * count)], ids[int(cut * count) :]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lanes, "LANE_MINIMUM", 100)
-        nats = np.concatenate(list(surprisal(model, params, blocks, start=3)))
+        nats = np.concatenate(list(lanes.surprisal(model, params, blocks, start=3)))
         patch.setattr(lanes, "LANES", 1)
-        (one_pass,) = surprisal(model, params, [ids], start=3)
+        (one_pass,) = lanes.surprisal(model, params, [ids], start=3)
     assert nats.mean() == pytest.approx(one_pass.mean(), abs=1e-6)
     np.testing.assert_allclose(nats, one_pass, atol=1e-4)
     np.testing.assert_allclose(one_pass, plain_nats(model.spec, params, ids.tolist(), start=3), atol=1e-9)
@@ -102,7 +100,7 @@ def test_an_lstm_that_hardly_forgets(bias: float, monkeypatch: pytest.MonkeyPatc
     params["layer0.b"][:H], params["layer0.b"][H : 2 * H] = -bias, bias
     monkeypatch.setattr(lanes, "LANE_MINIMUM", 100)
     ids = random_ids(1, 3000)
-    (nats,) = surprisal(model, params, [ids], start=0)
+    (nats,) = lanes.surprisal(model, params, [ids], start=0)
     expected = plain_nats(model.spec, params, ids.tolist(), start=0)
     assert nats.mean() == pytest.approx(expected.mean(), abs=1e-6, rel=1e-6)
 
@@ -118,7 +116,7 @@ def test_a_network_that_hardly_forgets(bias: float, loudness: float, monkeypatch
     monkeypatch.setattr(lanes, "LANE_MINIMUM", 100)
     ids = random_ids(1, 6400)
     expected = plain_nats(model.spec, params, ids.tolist(), start=0)
-    (nats,) = surprisal(model, params, [ids], start=0)
+    (nats,) = lanes.surprisal(model, params, [ids], start=0)
     assert nats.mean() == pytest.approx(expected.mean(), abs=1e-6, rel=1e-6)
 
 
@@ -208,18 +206,79 @@ def test_an_empty_text() -> None:
         assert math.isnan(result.perplexity)
 
 
-def test_an_unknown_character() -> None:
-    """Law: told by name and place."""
-    with pytest.raises(UnknownCharacterError, match=r"U\+20AC") as raised:
-        load(trained_run()).score("The lantern\n" * 30 + "costs €")
-    assert "line 31" in str(raised.value) and len(str(raised.value).splitlines()) == 1
+def test_every_character_has_a_probability() -> None:
+    """Law: the probabilities of all Unicode scalar values are above 0, and their sum is 1."""
+    model = load(trained_run())
+    state = model.read("The lan")
+    p = model.next_probs(state)
+    assert p.shape == (len(model.vocabulary) + 1,) and p.sum() == pytest.approx(1, abs=1e-12) and p.min() > 0
+
+    def probability(character: str) -> float:
+        return math.exp(-model.surprisal("The lan" + character)[-1])
+
+    known = [probability(character) for character in model.vocabulary.characters]
+    np.testing.assert_allclose(known, p[:-1], rtol=1e-4, atol=1e-9)
+    others = 0x110000 - 0x800 - len(known)
+    for other in "€я\U0001f600\x00\U0010ffff":
+        assert probability(other) * others == pytest.approx(p[-1], rel=1e-4)
+    assert sum(known) + others * probability("€") == pytest.approx(1, abs=1e-6)
 
 
-def test_the_place_of_an_unknown_character_in_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: the line is that of the text, not of the block of it that is being read."""
-    monkeypatch.setattr(scoring, "BLOCK", 100)
-    with pytest.raises(UnknownCharacterError, match="line 31, column 7"):
-        load(trained_run()).score("The lantern\n" * 30 + "costs €")
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+def test_every_text_has_a_finite_score(text: str) -> None:
+    """Law: no character is impossible, none has no number, and an unknown one costs more than its choice alone."""
+    model = load(trained_run())
+    nats = model.surprisal(text)
+    assert nats.shape == (len(text),) and np.isfinite(nats).all() and (nats >= 0).all()
+    assert model.score(text).nats == pytest.approx(nats.sum())
+    unknown = [character not in model.vocabulary.characters for character in text]
+    assert (nats[unknown] > math.log(model.vocabulary.others)).all()
+
+
+@settings(few_examples, max_examples=15)
+@given(
+    lines=st.lists(st.text("\nabcdef€", max_size=150), max_size=30),
+    batch=st.integers(1, 40),
+    held=st.integers(1, 900),
+)
+def test_lines_of_their_own(lines: list[str], batch: int, held: int) -> None:
+    """Law: whatever stands beside it, a line costs what it costs alone, in the order in which it came."""
+    network, params = random_model(3, vocabulary=8, layers=2, cell="lstm")
+    vocabulary = Vocabulary("\nabcdef")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charlm.lines.LINES", batch)
+        patch.setattr("charlm.lines.HELD", held)
+        found = list(surprisal(network, params, vocabulary, iter(lines), reset=True))
+    assert len(found) == len(lines)
+    for line, nats in zip(lines, found, strict=True):
+        (alone,) = surprisal(network, params, vocabulary, [line])
+        np.testing.assert_allclose(nats, alone, atol=1e-9)
+
+
+@given(st.lists(st.text("\nabcdef€", max_size=50), max_size=30), st.integers(1, 300))
+def test_pieces_of_one_text(pieces: list[str], block: int) -> None:
+    """Law: cut anywhere and read in any blocks, the characters cost what they cost in one piece."""
+    network, params = random_model(4, vocabulary=8)
+    vocabulary = Vocabulary("\nabcdef")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "BLOCK", block)
+        found = list(surprisal(network, params, vocabulary, iter(pieces)))
+    assert [len(nats) for nats in found] == [len(piece) for piece in pieces]
+    whole = np.concatenate([np.empty(0), *surprisal(network, params, vocabulary, ["".join(pieces)])])
+    np.testing.assert_allclose(np.concatenate([np.empty(0), *found]), whole, atol=1e-9)
+
+
+def test_a_sample_scores_as_it_was_drawn() -> None:
+    """Law: what the model said of each character when it chose it is what it says when it scores the text."""
+    model = load(trained_run())
+    text = "".join(model.sample("", temperature=1, length=300))
+    state, said = model.read(""), []
+    for character in text:
+        said.append(-math.log(model.next_probs(state)[model.vocabulary.characters.index(character)]))
+        state = model.read(character, state)
+    assert model.score(text).nats == pytest.approx(sum(said), rel=1e-6)
+    assert model.read("", state) is state
+    np.testing.assert_allclose(model.next_probs(model.read(text)), model.next_probs(state), rtol=1e-4, atol=1e-9)
 
 
 def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from charlm.text.streams import Window, fitting_window, streams, windows_per_epoch
+from charlm.text.streams import Window, fitting_window, streams, windows_per_epoch, with_escape
 
 SIZES = st.tuples(st.integers(2, 120), st.integers(1, 7), st.integers(1, 5))  # N, T, B
 SEEDS = st.integers(0, 10)
@@ -162,3 +162,23 @@ def test_a_fitting_window_is_the_largest_that_fits(N: int, T: int, B: int) -> No
 def test_tiny_texts_get_tiny_windows(asked: tuple[int, int, int], given_back: tuple[int, int]) -> None:
     """Two characters make a window of one; streams are given up before time steps."""
     assert fitting_window(*asked) == given_back
+
+
+@given(
+    text=st.lists(st.integers(0, 6), min_size=30, max_size=200),
+    T=st.integers(1, 5),
+    B=st.integers(1, 4),
+    seed=st.integers(0, 9),
+)
+def test_characters_that_come_once_teach_the_escape(text: list[int], T: int, B: int, seed: int) -> None:
+    """Law: in even epochs they are read as the escape, in odd ones as themselves; nothing else ever changes."""
+    ids = np.array(text, np.uint8)
+    once = {v for v in text if text.count(v) == 1}
+    reading = with_escape(ids, escape=7)
+    assert reading.tolist() == [7 if v in once else v for v in range(7)] + [7]
+    plain, read = streams(ids, T, B, seed), streams(ids, T, B, seed, reading=reading)
+    for window, other in islice(zip(plain, read, strict=False), 3 * windows_per_epoch(len(ids), T, B)):
+        assert (window.epoch, window.starts_epoch) == (other.epoch, other.starts_epoch)
+        for before, after in ((window.inputs, other.inputs), (window.targets, other.targets)):
+            expected = np.where(np.isin(before, list(once)), 7, before) if window.epoch % 2 == 0 else before
+            np.testing.assert_array_equal(after, expected)

@@ -60,16 +60,18 @@ def test_no_text_is_no_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "dtype"), [(1, np.uint8), (256, np.uint8), (257, np.uint16), (65_536, np.uint16), (65_537, np.uint32)]
+    ("size", "dtype"), [(1, np.uint8), (255, np.uint8), (256, np.uint16), (65_535, np.uint16), (65_536, np.uint32)]
 )
 def test_ids_are_as_narrow_as_they_can_be(size: int, dtype: type) -> None:
-    """The smallest unsigned type that holds the largest id, which survives the way there and back."""
+    """The smallest unsigned type that holds the largest id, which is the escape's."""
     vocabulary = Vocabulary("".join(map(chr, range(0x10000, 0x10000 + size))))
     assert vocabulary.dtype == dtype
     last = vocabulary.characters[-1]
     ids = vocabulary.encode(last)
     assert ids.dtype == dtype and ids.tolist() == [size - 1]
     assert vocabulary.decode(ids) == last
+    (escape,) = vocabulary.encode("a", escape=True)
+    assert escape == vocabulary.escape == size
 
 
 @pytest.mark.parametrize("characters", ["", "aa", "abca", "\n\n"])

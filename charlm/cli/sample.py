@@ -62,7 +62,8 @@ def command(
     """
     spec = SampleSpec(length, temperature, top_k, top_p, stop)
     model = load(run_or_newest(run))
-    model.sample(seed)  # refuses an unknown character before anything is said
+    if unknown := model.vocabulary.unknown(seed):
+        click.echo(f"The model never saw {', '.join(unknown)}: read as a character that is rare", err=True)
     if rng_seed is None:
         rng_seed = secrets.randbelow(2**32)
         click.echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)

@@ -121,8 +121,10 @@ def _checkpoint(head: dict[str, Any], tensors: dict[str, Floats]) -> Checkpoint:
     spec = ModelSpec(**head["model"])
     vocabulary = Vocabulary(head["vocabulary"])
     params = _group(tensors, "params/")
-    if spec.vocabulary != len(vocabulary):
-        raise CheckpointError(f"its model is for {spec.vocabulary} characters, its vocabulary has {len(vocabulary)}")
+    if spec.vocabulary != len(vocabulary) + 1:  # and the escape
+        raise CheckpointError(
+            f"its model is for {spec.vocabulary - 1} characters, its vocabulary has {len(vocabulary)}"
+        )
     if {name: array.shape for name, array in params.items()} != spec.shapes:
         raise CheckpointError("its parameters do not have the names and shapes of its model")
     if not all(array.dtype.kind == "f" for array in tensors.values()):

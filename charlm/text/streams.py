@@ -36,13 +36,30 @@ def fitting_window(characters: int, T: int, B: int) -> tuple[int, int]:
     return T, min(B, (characters - 1) // T)
 
 
-def streams(ids: Ids, T: int, B: int, rng_seed: int = 0, start: int = 0) -> Iterator[Window]:
+def with_escape(ids: Ids, escape: int) -> NDArray[np.integer[Any]]:
+    """What each id is read as, (escape + 1,), where characters that a text has only once are read as the escape.
+
+    A character that came once is what an unknown one is like, so these teach a network when to expect one, as Good
+    and Turing estimated it by their number. They are read so in every second epoch, and as themselves in the others.
+    """
+    counts = np.zeros(escape + 1, np.int64)
+    for start in range(0, len(ids), 2**20):
+        counts += np.bincount(ids[start : start + 2**20], minlength=escape + 1)
+    reading = np.arange(escape + 1).astype(np.min_scalar_type(escape))
+    reading[counts == 1] = escape
+    return reading
+
+
+def streams(
+    ids: Ids, T: int, B: int, rng_seed: int = 0, start: int = 0, reading: NDArray[np.integer[Any]] | None = None
+) -> Iterator[Window]:
     """Windows of a text without end, epoch after epoch, from window number `start` on.
 
     ids: (N,). In each epoch the text is cut into B streams of equal length; stream b of a window continues stream b
     of the window before it. What does not fill a window is left out, at a place that varies from epoch to epoch, so
     that every character is met. Everything follows from (T, B, rng_seed, start): there is no position to save but
-    the number of the window.
+    the number of the window. reading: (V,), what every id is read as in the first epoch and every second one after
+    it, see `with_escape`.
     """
     count = windows_per_epoch(len(ids), T, B)
     if count < 1:
@@ -55,5 +72,8 @@ def streams(ids: Ids, T: int, B: int, rng_seed: int = 0, start: int = 0) -> Iter
         starts = offset + count * T * np.arange(B)
         for index in range(first, count):
             where = starts + np.arange(index * T, (index + 1) * T)[:, None]
-            yield Window(ids[where], ids[where + 1], epoch, starts_epoch=index == 0)
+            inputs, targets = ids[where], ids[where + 1]
+            if reading is not None and epoch % 2 == 0:
+                inputs, targets = reading[inputs], reading[targets]
+            yield Window(inputs, targets, epoch, starts_epoch=index == 0)
         epoch, first = epoch + 1, 0

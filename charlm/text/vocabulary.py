@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from charlm.errors import UnknownCharacterError
 
 CODE_POINTS = 0x110000
+SURROGATES = 0x800
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
@@ -26,7 +27,10 @@ def name_of(character: str) -> str:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """V distinct characters in a fixed order; the place of a character is its id."""
+    """Distinct characters in a fixed order; the place of a character is its id.
+
+    One id more, `escape`, stands for every other character there is.
+    """
 
     characters: str
 
@@ -46,8 +50,18 @@ class Vocabulary:
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
-        """The smallest unsigned integer type that holds every id."""
-        return np.min_scalar_type(len(self) - 1)
+        """The smallest unsigned integer type that holds every id, the escape's too."""
+        return np.min_scalar_type(self.escape)
+
+    @property
+    def escape(self) -> int:
+        """The id that is read for any character outside the vocabulary."""
+        return len(self.characters)
+
+    @property
+    def others(self) -> int:
+        """How many Unicode scalar values there are outside the vocabulary; a surrogate is none."""
+        return CODE_POINTS - SURROGATES - len(self.characters)
 
     @property
     def start(self) -> int:
@@ -63,16 +77,22 @@ class Vocabulary:
         table[code_points(self.characters)] = np.arange(len(self))
         return table
 
-    def encode(self, text: str) -> NDArray[np.unsignedinteger]:
-        """The ids of a text, (N,).
+    def encode(self, text: str, *, escape: bool = False) -> NDArray[np.unsignedinteger]:
+        """The ids of a text, (N,); with `escape`, that id for every character outside the vocabulary.
 
-        Raises UnknownCharacterError, which names the first character that is not in the vocabulary and its place.
+        Raises UnknownCharacterError otherwise, which names the first such character and its place.
         """
         # Every code point beyond the table falls on its last entry, which is -1: unknown.
         ids = np.take(self._table, code_points(text), mode="clip")
         if ids.size and ids.min() < 0:
-            raise self._unknown(text, int(np.argmin(ids)))
+            if not escape:
+                raise self._unknown(text, int(np.argmin(ids)))
+            ids[ids < 0] = self.escape
         return ids.astype(self.dtype)
+
+    def unknown(self, text: str) -> list[str]:
+        """The characters of a text that are not in the vocabulary, each once, as messages show them."""
+        return [name_of(character) for character in sorted(set(text) - set(self.characters))]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids."""
