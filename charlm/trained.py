@@ -43,8 +43,12 @@ class TrainedModel:
         return sample(self._network, self.params, self.vocabulary, seed, spec, rng)
 
     def score(self, text: str | Iterable[str]) -> Score:
-        """How well the model predicts a text, or a text in pieces. Raises UnknownCharacterError."""
-        return score(self._network, self.params, self.vocabulary, text)
+        """How well the model predicts a text, or a text in pieces, at bounded memory.
+
+        Raises UnknownCharacterError, with the place in the whole text.
+        """
+        pieces = self.vocabulary.known([text] if isinstance(text, str) else text)
+        return score(self._network, self.params, self.vocabulary, pieces)
 
 
 def load(target: str | Path | None = None) -> TrainedModel:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import UnknownCharacterError
+from charlm.text import vocabulary as vocabulary_module
 from charlm.text.vocabulary import Vocabulary, code_points, name_of
 
 TEXT = st.text(min_size=1, max_size=60)  # any Unicode, surrogates left out
@@ -104,6 +105,34 @@ def test_the_first_unknown_character_is_named_with_its_place(before: str, unknow
     lines = before.split("\n")
     place = f"line {len(lines)}, column {len(lines[-1]) + 1}: "
     assert message.startswith(place) == (len(text) > 40 or "\n" in text)
+
+
+@given(pieces=st.lists(st.text(KNOWN, max_size=30), max_size=5), block=st.integers(1, 40))
+def test_a_text_in_pieces_that_is_known_passes(pieces: list[str], block: int) -> None:
+    """Law: it comes out as it went in, in pieces of at most one block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary_module, "BLOCK", block)
+        passed = list(Vocabulary(KNOWN).known(iter(pieces)))
+    assert "".join(passed) == "".join(pieces)
+    assert all(0 < len(piece) <= block for piece in passed)
+
+
+@given(
+    before=st.lists(st.text(KNOWN, max_size=30), max_size=5), last=st.text(KNOWN, max_size=30), block=st.integers(1, 40)
+)
+def test_an_unknown_character_has_its_place_in_the_whole_text(before: list[str], last: str, block: int) -> None:
+    """Law: all before it passes, and then it is told as of the whole text, where that has come to be long."""
+    whole = "".join(before) + last
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary_module, "BLOCK", block)
+        passed = []
+        with pytest.raises(UnknownCharacterError) as refusal:
+            for piece in Vocabulary(KNOWN).known([*before, last + "?"]):
+                passed.append(piece)  # noqa: PERF402 - what came before the refusal counts
+    assert whole.startswith("".join(passed)) and len(whole) - len("".join(passed)) < block
+    with pytest.raises(UnknownCharacterError) as expected:
+        Vocabulary(KNOWN).encode(whole + "?")
+    assert str(refusal.value) == str(expected.value)
 
 
 @pytest.mark.parametrize(

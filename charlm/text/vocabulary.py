@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import UnknownCharacterError
+from charlm.text.place import Place
 
 CODE_POINTS = 0x110000
+BLOCK = 2**18  # characters looked at a time
+SHORT = 40  # characters; in a text of one such line nobody needs to be told the place
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
@@ -68,21 +71,42 @@ class Vocabulary:
 
         Raises UnknownCharacterError, which names the first character that is not in the vocabulary and its place.
         """
-        # Every code point beyond the table falls on its last entry, which is -1: unknown.
-        ids = np.take(self._table, code_points(text), mode="clip")
+        ids = self._numbers(text)
         if ids.size and ids.min() < 0:
-            raise self._unknown(text, int(np.argmin(ids)))
+            position = int(np.argmin(ids))
+            place = Place().after(text[:position]) if len(text) > SHORT or "\n" in text else None
+            raise self._unknown(text[position], place)
         return ids.astype(self.dtype)
+
+    def known(self, pieces: Iterable[str]) -> Iterator[str]:
+        """The text that comes in pieces, once more, in pieces of bounded size.
+
+        Raises UnknownCharacterError like `encode`, with the place in the whole text.
+        """
+        place, length = Place(), 0
+        for piece in pieces:
+            for start in range(0, len(piece), BLOCK):
+                block = piece[start : start + BLOCK]
+                length += len(block)
+                ids = self._numbers(block)
+                if ids.min() < 0:
+                    position = int(np.argmin(ids))
+                    has_place = length > SHORT or place.line > 1 or "\n" in block
+                    raise self._unknown(block[position], place.after(block[:position]) if has_place else None)
+                place = place.after(block)
+                yield block
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids."""
         return "".join(self.characters[i] for i in ids)
 
-    def _unknown(self, text: str, position: int) -> UnknownCharacterError:
-        line = text.count("\n", 0, position) + 1
-        column = position - text.rfind("\n", 0, position)
-        where = f"line {line}, column {column}: " if len(text) > 40 or "\n" in text else ""
+    def _numbers(self, text: str) -> NDArray[np.int32]:
+        """The ids of a text, -1 for what is unknown."""
+        # Every code point beyond the table falls on its last entry, which is -1.
+        return np.take(self._table, code_points(text), mode="clip")
+
+    def _unknown(self, character: str, place: Place | None) -> UnknownCharacterError:
         return UnknownCharacterError(
-            f"{where}the model never saw {name_of(text[position])}; it knows {len(self)} characters "
+            f"{f'{place}: ' if place else ''}the model never saw {name_of(character)}; it knows {len(self)} characters "
             "(charlm info lists them): use only those, or train on a text that has this one"
         )
