@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from charlm.starting import new_run as new_run
     from charlm.starting import resume_notes as resume_notes
     from charlm.store.corpus import Corpus as Corpus
-    from charlm.store.corpus import clean_up_notes as clean_up_notes
     from charlm.store.corpus import read_corpus as read_corpus
-    from charlm.store.corpus import read_texts as read_texts
+    from charlm.store.reading import clean_up_notes as clean_up_notes
+    from charlm.store.reading import read_texts as read_texts
     from charlm.store.run import Run as Run
     from charlm.store.run import is_run as is_run
     from charlm.store.run import newest_run as newest_run
@@ -83,9 +83,9 @@ _ROOMS = {
     "SampleSpec": "sampling",
     "Score": "scoring",
     "Corpus": "store.corpus",
-    "clean_up_notes": "store.corpus",
+    "clean_up_notes": "store.reading",
     "read_corpus": "store.corpus",
-    "read_texts": "store.corpus",
+    "read_texts": "store.reading",
     "Run": "store.run",
     "is_run": "store.run",
     "newest_run": "store.run",

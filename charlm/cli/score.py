@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 
 import click
 
@@ -29,10 +28,10 @@ def command(arguments: tuple[str, ...], as_json: bool) -> None:
     texts = []
     for text in read_texts(files or ["-"]):
         try:
-            total += model.score(text.text)
+            total += model.score(text)
         except UnknownCharacterError as error:
             raise UnknownCharacterError(f"{text.source}, {error}") from None
-        texts.append(replace(text, text=""))  # only its notes are still needed
+        texts.append(text)
     for note in clean_up_notes(texts):
         click.echo(note, err=True)
     if not total.characters:
