@@ -35,7 +35,7 @@ def new_run(
     spec = spec or TrainSpec()
     model = ModelSpec(len(corpus.vocabulary), **network)
     CharLM(model).require_causal()
-    training_ids, _ = split(corpus.ids, spec.val_fraction)
+    training_ids, _ = split(corpus.ids, spec.val_fraction, spec.val_limit)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
     config = {
         **_surroundings(),
