@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import pexpect
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -130,6 +131,27 @@ def test_a_damaged_gzip_file_of_something_that_is_no_text(tmp_path: Path) -> Non
     for content in (b"\xff", b"\0"):
         path.write_bytes(gzip.compress(content + os.urandom(MIB))[:-3])
         assert "not a whole gzip file" in str(read_in_pieces(path))
+
+
+def test_what_comes_before_a_nul(tmp_path: Path) -> None:
+    """Law: no piece with a NUL is given, nor one after it: who reads on would complain about something else."""
+    (tmp_path / "x.txt").write_bytes(b"a" * MIB + b"\0" + b"b" * MIB)
+    pieces = []
+    with pytest.raises(CorpusError, match="NUL"):
+        for piece in Text(tmp_path / "x.txt"):
+            pieces.append(piece)  # noqa: PERF402 - what came before the refusal counts
+    assert set("".join(pieces)) == {"a"}
+
+
+def test_typed_text(tmp_path: Path) -> None:
+    """Law: in a terminal one Ctrl-D on a line of its own ends the text."""
+    program = "from charlm import read_texts; print([''.join(text) for text in read_texts(['-'])])"
+    child = pexpect.spawn(sys.executable, ["-c", program], cwd=str(tmp_path), encoding="utf-8", timeout=30)
+    child.sendline("The lantern burns.")
+    child.sendeof()
+    child.expect_exact("['The lantern burns.\\n']")
+    child.expect(pexpect.EOF)
+    child.close()
 
 
 def test_a_gzip_file_out_of_proportion(tmp_path: Path) -> None:

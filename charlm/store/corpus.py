@@ -50,9 +50,9 @@ def read_corpus(
     """Read texts, join them in order, each starting on a new line, and give every character its id.
 
     sources: files, .gz files, folders (every .txt and .txt.gz below them, sorted by path), or "-" for standard input.
-    progress: is called with the bytes read so far, and those in all where they are known (else None). The ids of a
-    text of more than 16 million characters are kept in a file (see charlm.store.cache) and found there the next time.
-    Memory is bounded for texts of any size.
+    progress: is called with the bytes read so far, and those in all where they are known (else None); where kept ids
+    turn out to be of another text, it begins again. Ids of more than 16 MB are kept in a file (see
+    charlm.store.cache) and found there the next time: the memory is bounded for texts of any size.
     Raises CorpusError where a source is missing, unreadable or not text, and where less than two distinct characters
     come together; StorageError where the ids cannot be written.
     """
