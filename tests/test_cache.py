@@ -399,6 +399,17 @@ def test_what_is_unused_for_a_month_goes(tmp_path: Path, folder: Path) -> None:
     assert not old.exists() and used.exists() and young.exists() and len(entries(folder)) == 3
 
 
+def test_what_is_not_ours_stays(tmp_path: Path, folder: Path) -> None:
+    """Law: a folder that holds other files, too, keeps them, however old and whatever they are called."""
+    folder.mkdir()
+    for name in (".x.tmp", "my.ids", "12-34.ids", "text.txt"):
+        (folder / name).write_bytes(b"")
+        os.utime(folder / name, (0, 0))
+    before = entries(folder)
+    read_corpus(text_file(tmp_path))
+    assert len(entries(folder)) == 5 and set(entries(folder)) > set(before)
+
+
 def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Law: CHARLM_CACHE, else XDG_CACHE_HOME/charlm where that is absolute, else ~/.cache/charlm."""
     monkeypatch.setenv("HOME", str(tmp_path))

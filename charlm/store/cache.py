@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import StorageError
-from charlm.store.atomic import TEMPORARY, Draft, told_in_one_line
+from charlm.store.atomic import Draft, told_in_one_line
 from charlm.store.lock import shared
 from charlm.store.strict_json import parse_json
 from charlm.text.vocabulary import Vocabulary
@@ -36,6 +36,7 @@ FORMAT = 1  # of the files, and of the clean-up that made their text
 MAGIC = b"charlmid"
 TAIL = 8 + len(MAGIC) + 4  # bytes
 CHUNK = 2**20  # bytes read at a time
+ENTRIES, DRAFTS = f"*-{'[0-9a-f]' * 64}.ids", ".ids-*.tmp"  # all that is ours, should the folder hold more
 UNUSED_DAYS = 30  # after which a file is removed
 ELSEWHERE = "set CHARLM_CACHE to a folder that you may write, with enough space"
 
@@ -99,7 +100,7 @@ def new_draft() -> Iterator[Draft]:
     folder = cache_folder()
     with told_in_one_line("write", folder, ELSEWHERE):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a text may be private
-        with shared(folder, lambda: _sweep(folder)), Draft(folder, secrets.token_hex(8)) as draft:
+        with shared(folder, lambda: _sweep(folder)), Draft(folder, f"ids-{secrets.token_hex(8)}") as draft:
             yield draft
 
 
@@ -146,8 +147,8 @@ def _mapped(file: BinaryIO, head: Head) -> NDArray[np.unsignedinteger]:
 def _sweep(folder: Path) -> None:
     """Remove what dead processes left half written, and what was not used for long."""
     with suppress(OSError):
-        for path in folder.glob(TEMPORARY):
+        for path in folder.glob(DRAFTS):
             path.unlink(missing_ok=True)
-        for path in folder.glob("*.ids"):
+        for path in folder.glob(ENTRIES):
             if path.stat().st_mtime < time.time() - UNUSED_DAYS * 86400:
                 path.unlink(missing_ok=True)
