@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from charlm.errors import UnknownCharacterError as UnknownCharacterError
     from charlm.journal import Progress as Progress
     from charlm.learner import follow as follow
+    from charlm.listing import RESETS_OF_STATE as RESETS_OF_STATE
+    from charlm.listing import UNITS as UNITS
+    from charlm.listing import Entry as Entry
+    from charlm.listing import entries as entries
     from charlm.nn.model import CharLM as CharLM
     from charlm.nn.model import ModelSpec as ModelSpec
     from charlm.nn.stack import ACTIVATIONS as ACTIVATIONS
@@ -57,9 +61,10 @@ if TYPE_CHECKING:
     from charlm.starting import new_run as new_run
     from charlm.starting import resume_notes as resume_notes
     from charlm.store.corpus import Corpus as Corpus
-    from charlm.store.corpus import clean_up_notes as clean_up_notes
     from charlm.store.corpus import read_corpus as read_corpus
-    from charlm.store.corpus import read_texts as read_texts
+    from charlm.store.reading import Text as Text
+    from charlm.store.reading import clean_up_notes as clean_up_notes
+    from charlm.store.reading import read_texts as read_texts
     from charlm.store.run import Run as Run
     from charlm.store.run import is_run as is_run
     from charlm.store.run import newest_run as newest_run
@@ -76,6 +81,10 @@ _ROOMS = {
     "UnknownCharacterError": "errors",
     "Progress": "journal",
     "follow": "learner",
+    "RESETS_OF_STATE": "listing",
+    "UNITS": "listing",
+    "Entry": "listing",
+    "entries": "listing",
     "CharLM": "nn.model",
     "ModelSpec": "nn.model",
     "ACTIVATIONS": "nn.stack",
@@ -90,9 +99,10 @@ _ROOMS = {
     "SampleSpec": "sampling",
     "Score": "scoring",
     "Corpus": "store.corpus",
-    "clean_up_notes": "store.corpus",
+    "clean_up_notes": "store.reading",
     "read_corpus": "store.corpus",
-    "read_texts": "store.corpus",
+    "read_texts": "store.reading",
+    "Text": "store.reading",
     "Run": "store.run",
     "is_run": "store.run",
     "newest_run": "store.run",

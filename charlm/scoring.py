@@ -109,7 +109,9 @@ def _groups(pieces: Iterable[str]) -> Iterator[list[str]]:
 def score(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, text: str | Iterable[str]) -> Score:
     """Score a text, or the pieces of one, at bounded memory."""
     total = Score(0, 0.0)
-    for nats in surprisal(model, params, vocabulary, [text] if isinstance(text, str) else text):
+    pieces = [text] if isinstance(text, str) else text
+    blocks = (piece[at : at + BLOCK] for piece in pieces for at in range(0, len(piece), BLOCK))
+    for nats in surprisal(model, params, vocabulary, blocks):
         total += Score(len(nats), float(nats.sum()))
     return total
 

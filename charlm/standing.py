@@ -22,7 +22,8 @@ def summary(run: Run) -> dict[str, Any]:
     checkpoint = run.last()
     tally = Tally.of(checkpoint.progress) if checkpoint else Tally()
     characters = tally.step * spec.window * spec.batch
-    per_epoch = steps_per_epoch(spec, training_length(run.config["corpus"]["characters"], spec.val_fraction))
+    trained_on = training_length(run.config["corpus"]["characters"], spec.val_fraction, spec.val_limit)
+    per_epoch = steps_per_epoch(spec, trained_on)
     return {
         "run": str(run.path),
         "steps": tally.step,

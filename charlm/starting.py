@@ -36,7 +36,7 @@ def new_run(
     spec = spec or TrainSpec()
     model = ModelSpec(len(corpus.vocabulary) + 1, **network)  # and the escape
     CharLM(model).require_causal()
-    training_ids, _ = split(corpus.ids, spec.val_fraction)
+    training_ids, _ = split(corpus.ids, spec.val_fraction, spec.val_limit)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
     workers = spec.workers or usual_count(batch, _operations(model, batch, window))
     _require_streams(workers, batch)

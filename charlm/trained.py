@@ -71,7 +71,7 @@ class TrainedModel:
         return samples(self._network, self.params, self.vocabulary, seed, spec, rngs)
 
     def score(self, text: str | Iterable[str]) -> Score:
-        """How well the model predicts a text, or a text in pieces."""
+        """How well the model predicts a text, or a text in pieces, at bounded memory."""
         return score(self._network, self.params, self.vocabulary, text)
 
     def surprisal(self, text: str) -> Floats:

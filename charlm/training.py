@@ -47,7 +47,8 @@ class TrainSpec:
     weight_decay: adamw's. clip_norm, clip_value: see optim.clip; None leaves the gradient alone. dropout: the share
     of every layer's outputs that is left out, one choice per window and stream, in training only.
     minutes, steps, epochs: the budget; steps or epochs, where given, take the place of minutes.
-    val_fraction: share of the text, at its end, that is only scored. rng_seed: all randomness follows from it.
+    val_fraction: share of the text, at its end, that is only scored; val_limit: and how many characters at most, lest
+    the validation of a large text take the time that its training needs. rng_seed: all randomness follows from it.
     workers: processes that share the streams; None is as many as suit the network, the batch and this machine.
     keep: how many numbered checkpoints stay beside the last and the best, one per evaluation.
     evaluations, reports: how many validation losses, and how many training losses, a whole budget gives.
@@ -67,6 +68,7 @@ class TrainSpec:
     steps: int | None = None
     epochs: float | None = None
     val_fraction: float = 0.1
+    val_limit: int = 2**18
     rng_seed: int = 0
     workers: int | None = None
     keep: int = 0
@@ -74,7 +76,7 @@ class TrainSpec:
     reports: int = 200
 
     def __post_init__(self) -> None:
-        for name in ("batch", "window", "evaluations", "reports"):
+        for name in ("batch", "window", "val_limit", "evaluations", "reports"):
             value = getattr(self, name)
             _require(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
         _require(0 < self.minutes < math.inf, "minutes", "a number above 0", self.minutes)
@@ -151,12 +153,12 @@ def model_spec(run: Run) -> ModelSpec:
         raise RunError(f"the configuration of {run.path} does not fit this charlm ({error}): start a new run") from None
 
 
-def split(ids: Ids, val_fraction: float) -> tuple[Ids, Ids]:
-    """The ids to train on, and the last `val_fraction` of them, to be scored only.
+def split(ids: Ids, val_fraction: float, val_limit: int = TrainSpec.val_limit) -> tuple[Ids, Ids]:
+    """The ids to train on, and the last `val_fraction` of them, but at most `val_limit`, to be scored only.
 
     Raises CorpusError where a part would be too short to say anything: at least 2 characters and 1.
     """
-    training = training_length(len(ids), val_fraction)
+    training = training_length(len(ids), val_fraction, val_limit)
     if training < 2:
         raise CorpusError(
             f"a text of {len(ids)} characters is too short: "
@@ -165,9 +167,9 @@ def split(ids: Ids, val_fraction: float) -> tuple[Ids, Ids]:
     return ids[:training], ids[training:]
 
 
-def training_length(characters: int, val_fraction: float) -> int:
+def training_length(characters: int, val_fraction: float, val_limit: int = TrainSpec.val_limit) -> int:
     """How many characters of a text are trained on; at least one is kept for validation."""
-    return characters - max(1, round(characters * val_fraction))
+    return characters - min(max(1, round(characters * val_fraction)), val_limit)
 
 
 def steps_per_epoch(spec: TrainSpec, training_characters: int) -> int:
@@ -188,7 +190,7 @@ def training_budget(spec: TrainSpec, training_characters: int) -> Budget:
 def _train(
     run: Run, corpus: Corpus, spec: TrainSpec, workers: Workers, threads: int
 ) -> Generator[Progress, None, None]:
-    training_ids, validation_ids = split(corpus.ids, spec.val_fraction)
+    training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
     team = Team(model_spec(run), spec.rule, spec.batch, workers)
     tally = _begin(run, team, spec)
     reading = with_escape(training_ids, corpus.vocabulary.escape)

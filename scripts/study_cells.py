@@ -81,7 +81,7 @@ def validation_loss(
     """Nats per character on the last tenth after `steps` updates; infinity where training diverged."""
     spec = TrainSpec()
     assert spec.clip_norm is not None
-    training_ids, validation_ids = split(corpus.ids, spec.val_fraction)
+    training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
     rng = np.random.default_rng(seed)
     model = CharLM(ModelSpec(len(corpus.vocabulary), HIDDEN, **network))
     params = model.initial_params(rng)

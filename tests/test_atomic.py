@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from runs import Faults
 from charlm.errors import StorageError
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import ModelSpec
-from charlm.store.atomic import append, write_atomic
+from charlm.store.atomic import TEMPORARY, Draft, append, write_atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlm.store.run import Run
 from charlm.text.vocabulary import Vocabulary
@@ -106,6 +107,29 @@ def test_an_interrupt_in_between_leaves_no_temporary_file(
         write_atomic(tmp_path / "x", NEW)
     assert [file.name for file in tmp_path.iterdir()] == ["x"]
     assert (tmp_path / "x").read_bytes() == OLD
+
+
+def test_a_draft_counts_when_it_is_kept(tmp_path: Path) -> None:
+    """Law: written, read and changed under a temporary name that a sweep finds; then it has its own."""
+    (tmp_path / "x").write_bytes(OLD)
+    with Draft(tmp_path, "any") as draft:
+        draft.file.write(NEW)
+        draft.file.seek(0)
+        assert draft.file.read() == NEW
+        (temporary,) = tmp_path.glob(TEMPORARY)
+        assert (tmp_path / "x").read_bytes() == OLD
+        draft.keep_as(tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == NEW and not temporary.exists()
+
+
+@pytest.mark.parametrize("error", [None, OSError, KeyboardInterrupt])
+def test_a_draft_that_is_not_kept_is_gone(error: type[BaseException] | None, tmp_path: Path) -> None:
+    """Law: left on whatever way, it leaves nothing."""
+    with suppress(*([error] if error else [])), Draft(tmp_path, "any") as draft:
+        draft.file.write(NEW)
+        if error:
+            raise error
+    assert draft.file.closed and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])

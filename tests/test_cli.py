@@ -153,7 +153,7 @@ def test_resume(here: Path, capsys: Capture) -> None:
     "fixed",
     [
         *("--hidden 8", "--layers 1", "--batch 4", "--window 10", "--lr 2", "--momentum 0.9", "--clip-norm 0.2"),
-        *("--clip-value 1", "--val-fraction 0.1", "--rng-seed 0", "--out x"),
+        *("--clip-value 1", "--val-fraction 0.1", "--val-limit 9", "--rng-seed 0", "--out x"),
     ],
 )
 def test_resume_with_a_fixed_option(fixed: str, here: Path, capsys: Capture) -> None:
@@ -370,6 +370,7 @@ BAD_NUMBERS = {
     "--steps": ("0", "-1", "inf", *NOT_A_NUMBER),
     "--epochs": ("0", "-1", "nan", "inf"),
     "--val-fraction": ("0", "-1", "1", "nan", "inf", "1e30", 10**12),
+    "--val-limit": ("0", "-1", "inf", *NOT_A_NUMBER),
     "--rng-seed": ("-1", "inf", *NOT_A_NUMBER),
     "--threads": ("0", "-1", "inf", *NOT_A_NUMBER),
 }
@@ -390,7 +391,7 @@ def test_numbers_that_train_refuses(option: str, here: Path, capsys: Capture) ->
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *((option, 10**12) for option in ("--batch", "--window", "--rng-seed")),
+        *((option, 10**12) for option in ("--batch", "--window", "--val-limit", "--rng-seed")),
         *((option, "1e30") for option in ("--clip-norm", "--clip-value")),
         *((option, "1e-30") for option in ("--val-fraction", "--lr")),
         *((option, "0") for option in ("--clip-norm", "--momentum")),

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from runs import LANTERNS, few_examples, give_stdin
 
 from charlm.errors import CorpusError
-from charlm.store.corpus import Corpus, read_corpus, read_texts
+from charlm.store import corpus as corpus_module
+from charlm.store.corpus import Corpus, read_corpus
+from charlm.store.reading import read_texts
 
 
 def text_of(corpus: Corpus) -> str:
@@ -215,3 +217,12 @@ def test_unreadable(tmp_path: Path) -> None:
         pytest.skip("this user may read everything")
     assert "x.txt" in refusal(path)
     assert "x.txt" in refusal(tmp_path)
+
+
+def test_the_usual_start_looks_at_the_beginning_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the character that most often begins a line, the first one too; of a long text, in its beginning."""
+    text = "a\n\n\nb\nac\n" + "b\n" * 50
+    corpus = read_corpus(write(tmp_path / "x.txt", text))
+    assert corpus.usual_start == "b"
+    monkeypatch.setattr(corpus_module, "BEGINNING", 10)
+    assert corpus.usual_start == "a"

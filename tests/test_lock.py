@@ -15,7 +15,7 @@ from runs import TINY, charlm_command, charlm_process, environment, short_corpus
 from charlm.errors import RunError, StorageError
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus
-from charlm.store.lock import LOCK, locked
+from charlm.store.lock import LOCK, locked, shared
 from charlm.store.run import Run
 from charlm.trained import load
 from charlm.training import train
@@ -135,3 +135,25 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as raised, locked(tmp_path / "gone"):
         pytest.fail("it was held")
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_folder_that_is_shared(tmp_path: Path) -> None:
+    """Law: everybody gets in; what is to be done alone is done only by who finds nobody there."""
+    alone: list[int] = []
+    with shared(tmp_path, lambda: alone.append(1)):
+        with shared(tmp_path, lambda: alone.append(2)), shared(tmp_path, lambda: alone.append(3)):
+            assert alone == [1]
+        with pytest.raises(RunError), locked(tmp_path):
+            pytest.fail("it was held by one alone")
+    with shared(tmp_path, lambda: alone.append(4)):
+        assert alone == [1, 4]
+    with locked(tmp_path):
+        pass
+
+
+def test_an_error_while_alone_lets_go(tmp_path: Path) -> None:
+    """Law: as of every lock."""
+    with pytest.raises(ZeroDivisionError), shared(tmp_path, lambda: 1 / 0):
+        pytest.fail("it was held")
+    with locked(tmp_path):
+        pass

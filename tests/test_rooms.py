@@ -19,7 +19,7 @@ FRONT_DOOR = "the front door"
 
 LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "journal"}
 VERBS = {"training", "scoring", "sampling", "plotting", "adapting"}
-ABOVE_VERBS = {"trained", "standing", "starting"}
+ABOVE_VERBS = {"trained", "standing", "starting", "listing"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sampling": LOWER,
     "plotting": LOWER,
     "trained": LOWER | VERBS,
+    "listing": {"errors", "nn", "text", "store", "scoring", "trained"},
     "reference": set(),
     "standing": LOWER | VERBS,
     "starting": LOWER | VERBS,

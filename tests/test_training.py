@@ -37,7 +37,7 @@ from charlm.starting import change_budget, new_run
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
-from charlm.training import SAVE_SECONDS, TrainSpec, split, train, train_spec
+from charlm.training import SAVE_SECONDS, TrainSpec, split, train, train_spec, training_length
 
 STEPS = TINY.steps or 0
 EPOCH = 7  # windows of TINY in an epoch of short_corpus
@@ -152,6 +152,34 @@ def test_the_validation_part_is_the_end(corpus: Corpus) -> None:
         first, validation = split(ids, 0.1)
         np.testing.assert_array_equal(np.concatenate([first, validation]), ids)
         assert len(validation) == max(1, round(len(ids) / 10))
+
+
+@pytest.mark.parametrize(
+    ("characters", "limit", "kept"), [(1000, 100, 100), (1000, 101, 100), (1000, 99, 99), (1000, 1, 1), (9, 5, 1)]
+)
+def test_the_validation_part_has_a_limit(characters: int, limit: int, kept: int) -> None:
+    """Law: at most so many characters, the last ones; all others are trained on."""
+    first, validation = split(np.arange(characters), 0.1, limit)
+    assert validation.tolist() == list(range(characters - kept, characters))
+    assert len(first) == characters - kept == training_length(characters, 0.1, limit)
+
+
+def test_a_large_text_is_validated_on_a_part_that_stays() -> None:
+    """Law: by default no more than 2^18 characters are held back."""
+    for characters in (2**18 * 10, 2**30):
+        assert training_length(characters, TrainSpec.val_fraction, TrainSpec.val_limit) == characters - 2**18
+
+
+def test_a_run_keeps_to_its_limit(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: what is scored, and what counts as an epoch, follow the run's own limit."""
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, val_limit=5, evaluations=1))
+    assert run.config["training"]["val_limit"] == 5
+    run_to_end(run, corpus)
+    checkpoint = load_checkpoint(run.last_path)
+    ids = corpus.ids[-5:].tolist()
+    nats = plain_nats(checkpoint.spec, checkpoint.params, ids, corpus.vocabulary.start)
+    assert summary(run)["validation_nats"] == pytest.approx(nats.mean(), abs=1e-5)
+    assert summary(run)["epochs"] == round(24 / ((len(corpus.ids) - 5 - 1) // 40), 4)
 
 
 def test_the_validation_part_does_not_teach(corpus: Corpus, tmp_path: Path) -> None:
@@ -368,6 +396,7 @@ def test_numbers_that_make_no_sense(name: str, value: float) -> None:
     [
         *({"momentum": value} for value in (1, -0.1, math.nan)),
         *({"val_fraction": value} for value in (0, 1, -0.1, math.nan)),
+        *({"val_limit": value} for value in (0, -1, 0.5, math.nan)),
         *({"epochs": value} for value in (0, -1, math.nan, math.inf)),
         {"rng_seed": -1},
         {"steps": 1, "epochs": 1},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -37,6 +38,7 @@ from charlm import (
     verdict,
 )
 from charlm.cli.interrupts import Interrupts
+from charlm.cli.reading_bar import reading_bar
 from charlm.cli.watching import Watcher
 
 NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
@@ -146,6 +148,12 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     show_default=True,
     help="Share of the text, at its end, that is only scored.",
 )
+@click.option(
+    "--val-limit",
+    default=TrainSpec.val_limit,
+    show_default=True,
+    help="At most so many characters are only scored; all others are trained on.",
+)
 @click.option("--rng-seed", default=TrainSpec.rng_seed, show_default=True, help="Seed of all random numbers.")
 @click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the run in DIR.")
 @click.option(
@@ -178,7 +186,8 @@ def command(
 ) -> None:
     """Train a model on a text and keep it in a run directory.
 
-    CORPUS: text files, .gz files, folders of .txt, or - for standard input, all UTF-8. The last tenth is kept for
+    CORPUS: text files, .gz files, folders of .txt, or - for standard input, all UTF-8, of any size: the ids of a large
+    text are kept under ~/.cache/charlm, or where CHARLM_CACHE says. The last tenth, or less (--val-limit), is kept for
     validation: the loss on it, in nats per character, is the result. Ctrl-C saves and stops; --resume goes on.
     """
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
@@ -195,9 +204,9 @@ def command(
             return
         settings["workers"] = ranks.count if ranks else workers
         if resume is not None:
-            corpus, run, notes = _resumed(resume, sources, given, settings)
+            corpus, run, notes = _resumed(resume, sources, given, settings, quiet)
         else:
-            corpus, run, notes = _begun(sources, out, settings)
+            corpus, run, notes = _begun(sources, out, settings, quiet)
         for note in [*corpus.notes, *notes]:
             click.echo(note, err=True)
         _watch(run, corpus, ranks, quiet, as_json)
@@ -215,9 +224,9 @@ def _refuse_without_effect(given: set[str], settings: dict[str, Any]) -> None:
 Begun = tuple[Corpus, Run, list[str]]
 
 
-def _begun(sources: tuple[str, ...], out: str | None, settings: dict[str, Any]) -> Begun:
+def _begun(sources: tuple[str, ...], out: str | None, settings: dict[str, Any], quiet: bool) -> Begun:
     """A new run, and notes of what could not be had as asked for."""
-    corpus = read_corpus(sources)
+    corpus = _read(sources, quiet)
     network = {name: settings.pop(name) for name in NETWORK}
     settings["clip_norm"] = settings["clip_norm"] or None
     run = new_run(corpus, out, TrainSpec(**settings), **network)
@@ -231,17 +240,22 @@ def _begun(sources: tuple[str, ...], out: str | None, settings: dict[str, Any]) 
     return corpus, run, [note]
 
 
-def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, Any]) -> Begun:
+def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, Any], quiet: bool) -> Begun:
     """The run in a directory, and notes of what has changed around it."""
     fixed = sorted(given - WITH_RESUME)
     if fixed:
         names = ", ".join("--" + name.replace("learning_rate", "lr").replace("_", "-") for name in fixed)
         raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
     run = Run.open(resume)
-    corpus, notes = read_corpus(sources or run.sources), resume_notes(run)
+    corpus, notes = _read(sources or run.sources, quiet), resume_notes(run)
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
         change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
     return corpus, run, [*notes, *change_workers(run, settings["workers"])]
+
+
+def _read(sources: Sequence[str], quiet: bool) -> Corpus:
+    with reading_bar(quiet) as show:
+        return read_corpus(sources, progress=show)
 
 
 def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_json: bool) -> None:

@@ -1,13 +1,10 @@
-"""Reading a text from files, folders, gzip or standard input, and its ids."""
+"""A text as ids: small ones in memory, large ones in a file that is made once and mapped."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import os
-import sys
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import CorpusError
+from charlm.store import cache
+from charlm.store.ids import IdsWriter
+from charlm.store.reading import STANDARD_INPUT, Text, Watch, bytes_in, clean_up_notes, read_texts
 from charlm.text.vocabulary import Vocabulary
 
-STANDARD_INPUT = "-"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-UNPACKED_RATIO, UNPACKED_AT_LEAST = 200, 2**20  # how many times its size, and how many bytes, a .gz may unpack to
+IN_MEMORY = 2**24  # bytes; more ids than this are kept in a file
+BEGINNING = 2**20  # characters, which tell how lines begin in the whole text
+
+Tell = Callable[[int, int | None], object]  # the bytes that were read so far, and all of them where that is known
 
 
 @dataclass(frozen=True)
@@ -31,170 +32,117 @@ class Corpus:
     sources: tuple[str, ...]
     sha256: str  # of the text as UTF-8, after all clean-up
     vocabulary: Vocabulary
-    ids: NDArray[np.unsignedinteger]  # (N,)
+    ids: NDArray[np.unsignedinteger]  # (N,), of a large text mapped from a file: use slices of it, not all of it
     notes: tuple[str, ...] = ()  # what was changed in the text, for people to read
 
     @property
     def usual_start(self) -> str:
         """The character that most often begins a line: a natural seed text."""
-        newline = self.vocabulary.characters.find("\n")
-        starts = np.concatenate((self.ids[:1], self.ids[1:][self.ids[:-1] == newline]))
+        newline, ids = self.vocabulary.characters.find("\n"), self.ids[:BEGINNING]
+        starts = np.concatenate((ids[:1], ids[1:][ids[:-1] == newline]))
         starts = starts[starts != newline]
         return self.vocabulary.characters[int(np.bincount(starts).argmax())] if len(starts) else "\n"
 
 
-@dataclass(frozen=True)
-class Text:
-    """The clean text of one source, and what was changed to make it clean."""
-
-    source: str
-    text: str
-    had_mark: bool  # a byte order mark, dropped
-    line_ends: int  # CR or CRLF, folded to LF
-
-
-def read_corpus(sources: str | Path | Sequence[str | Path], name: str | None = None) -> Corpus:
+def read_corpus(
+    sources: str | Path | Sequence[str | Path], name: str | None = None, progress: Tell | None = None
+) -> Corpus:
     """Read texts, join them in order, each starting on a new line, and give every character its id.
 
     sources: files, .gz files, folders (every .txt and .txt.gz below them, sorted by path), or "-" for standard input.
+    progress: is called with the bytes read so far, and those in all where they are known (else None); where kept ids
+    turn out to be of another text, it begins again. Ids of more than 16 MB are kept in a file (see
+    charlm.store.cache) and found there the next time: the memory is bounded for texts of any size.
     Raises CorpusError where a source is missing, unreadable or not text, and where less than two distinct characters
-    come together.
+    come together; StorageError where the ids cannot be written.
     """
     given = [sources] if isinstance(sources, str | Path) else list(sources)
-    texts = list(read_texts(given))
-    *before, last = [part.text for part in texts if part.text] or [""]
-    text = "\n".join([*(part.removesuffix("\n") for part in before), last])
-    if not text:
-        raise CorpusError(f"{_listed(given)} is empty: a text of at least a few lines is needed to train on")
-
-    vocabulary = Vocabulary.of(text)
-    if len(vocabulary) < 2:
-        raise CorpusError(
-            f"{_listed(given)} holds one distinct character only, {vocabulary.characters!r}: "
-            "there is nothing to predict; name a text with more"
-        )
+    size = bytes_in(given)
+    texts, head, ids = _kept(given, size, progress) or _encoded(given, size, progress)
     return Corpus(
         name=name or _name_of(given[0]),
         sources=tuple(str(source) if str(source) == STANDARD_INPUT else os.path.abspath(source) for source in given),
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
-        vocabulary=vocabulary,
-        ids=vocabulary.encode(text),
+        sha256=head.sha256,
+        vocabulary=Vocabulary(head.vocabulary),
+        ids=ids,
         notes=clean_up_notes(texts),
     )
 
 
-def read_texts(sources: Sequence[str | Path]) -> Iterator[Text]:
-    """The clean text of every source, one file after the other; folders give one for each text in them."""
-    for source in sources:
-        for path in _files_of(source):
-            yield _clean(str(path), _bytes_of(path))
+Encoded = tuple[list[Text], cache.Head, NDArray[np.unsignedinteger]]
 
 
-def clean_up_notes(texts: Sequence[Text]) -> tuple[str, ...]:
-    """What was changed in some texts, for people to read: each kind of change once."""
-    notes = []
-    if marked := [text.source for text in texts if text.had_mark]:
-        notes.append(f"{_first_of(marked)}: dropped the byte order mark")
-    if folded := [text.source for text in texts if text.line_ends]:
-        count = sum(text.line_ends for text in texts)
-        notes.append(f"{_first_of(folded)}: folded {count:,} CR or CRLF line ends to LF")
-    return tuple(notes)
-
-
-def _first_of(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"
-
-
-def _files_of(source: str | Path) -> list[str | Path]:
-    if str(source) == STANDARD_INPUT:
-        return [STANDARD_INPUT]
-    path = Path(source)
-    if not path.is_dir():
-        return [path]
-    found = sorted(
-        file
-        for folder, _, names in os.walk(path, onerror=_refuse_folder)  # follows no links to folders, so it ends
-        for file in (Path(folder, name) for name in names)
-        if file.name.endswith((".txt", ".txt.gz")) and (file.is_file() or not file.exists())  # no pipe: it would block
-    )
-    if not found:
-        raise CorpusError(f"no .txt or .txt.gz file in the folder {path}: name the files, or put texts there")
-    return list(found)
-
-
-def _bytes_of(path: str | Path) -> bytes:
+def _kept(given: Sequence[str | Path], size: int | None, progress: Tell | None) -> Encoded | None:
+    """The ids that were kept of the same sources, if there are any."""
+    if size is None or not cache.may_hold(size):
+        return None
+    texts = list(read_texts(given, _watch(progress, size)))
     try:
-        if path == STANDARD_INPUT:
-            return sys.stdin.buffer.read()
-        data = _unchanged_bytes(path)
-        return _unpacked(path, data) if str(path).endswith(".gz") else data
-    except FileNotFoundError:
-        raise CorpusError(f"no such file: {path}; give a text file, a folder of .txt files, or - for input") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CorpusError(f"{path} is not a whole gzip file ({error}): fetch or compress it again") from None
-    except OSError as error:
-        raise CorpusError(f"cannot read {path}: {error.strerror}; name a text file that you may read") from None
+        for text in texts:
+            text.skim()
+    except CorpusError:  # reading the text meets it again, or something that is told before it
+        return None
+    if (found := cache.find(size, _key(texts))) is None:
+        return None
+    head, ids = found
+    for text, (had_mark, line_ends) in zip(texts, head.changes, strict=True):
+        text.had_mark, text.line_ends = had_mark, line_ends
+    return texts, head, ids
 
 
-def _refuse_folder(error: OSError) -> None:
-    raise CorpusError(f"cannot read the folder {error.filename}: {error.strerror}; name texts that you may read")
+def _encoded(given: Sequence[str | Path], size: int | None, progress: Tell | None) -> Encoded:
+    """The ids of a text in one pass over it; from memory to a file where they become many."""
+    texts: list[Text] = []
+    with ExitStack() as stack:
+        memory, draft = BytesIO(), None
+        writer = IdsWriter(memory)
+        for piece in _joined(read_texts(given, _watch(progress, size)), texts):
+            writer.add(piece)
+            if draft is None and writer.size > IN_MEMORY:
+                draft = stack.enter_context(cache.new_draft())
+                writer.move_to(draft.file)
+                memory.truncate(0)
+        if not writer.characters:
+            raise CorpusError(f"{_listed(given)} is empty: a text of at least a few lines is needed to train on")
+        vocabulary, checksum = writer.finish()
+        if len(vocabulary) < 2:
+            raise CorpusError(
+                f"{_listed(given)} holds one distinct character only, {vocabulary.characters!r}: "
+                "there is nothing to predict; name a text with more"
+            )
+        changes = tuple((text.had_mark, text.line_ends) for text in texts)
+        head = cache.Head(writer.sha256.hexdigest(), writer.characters, vocabulary.characters, changes)
+        if draft is None:
+            return texts, head, np.frombuffer(memory.getbuffer(), vocabulary.dtype.newbyteorder("<"))
+        return texts, head, cache.keep(draft, head, checksum, sum(text.size for text in texts), _key(texts))
 
 
-def _unchanged_bytes(path: str | Path) -> bytes:
-    """The content of a file. Raises CorpusError where it was written to meanwhile: half of it would be new."""
-    with Path(path).open("rb") as file:
-        before = os.fstat(file.fileno())
-        data = file.read()
-        after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise CorpusError(f"{path} was changed while it was read: wait until it is complete, and try again")
-    return data
+def _joined(texts: Iterable[Text], read: list[Text]) -> Iterator[str]:
+    """All texts as one, each starting on a new line; `read` lists them as they are met."""
+    last = "\n"
+    for text in texts:
+        read.append(text)
+        starts_line = last == "\n"
+        for piece in text:
+            yield piece if starts_line else "\n" + piece
+            starts_line, last = True, piece[-1]
 
 
-def _unpacked(path: str | Path, data: bytes) -> bytes:
-    """The content of a gzip file. Raises CorpusError where it is out of proportion: text packs to a few per cent."""
-    limit = UNPACKED_AT_LEAST + UNPACKED_RATIO * len(data)
-    with gzip.GzipFile(fileobj=BytesIO(data)) as file:
-        text = file.read(limit + 1)
-    if len(text) > limit:
-        raise CorpusError(
-            f"{path} unpacks to more than {UNPACKED_RATIO} times its size, which no text does: unpack it yourself "
-            "if you trust it, and name the text file"
-        )
-    return text
+def _watch(progress: Tell | None, size: int | None) -> Watch:
+    """What is told how much was read, and tells how much that is so far."""
+    read = 0
+
+    def watch(count: int) -> None:
+        nonlocal read
+        read += count
+        if progress is not None:
+            progress(read, size)
+
+    return watch
 
 
-def _clean(source: str, data: bytes) -> Text:
-    """Decode UTF-8 strictly, drop a byte order mark, fold line ends to LF; refuse what is not text."""
-    name = "standard input" if source == STANDARD_INPUT else source
-    if data.startswith(UTF16_MARKS):
-        raise CorpusError(f"{name} is UTF-16, not UTF-8: convert it, for example with iconv -f UTF-16 -t UTF-8")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(_where_not_utf8(name, data, error.start)) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise CorpusError(
-            f"{name}, line {line}: a NUL character: this is not UTF-8 text; remove it, or convert the file if it is "
-            "UTF-16 (iconv -f UTF-16LE -t UTF-8)"
-        )
-
-    line_ends = text.count("\r")
-    clean = text.removeprefix("\ufeff")
-    if line_ends:
-        clean = clean.replace("\r\n", "\n").replace("\r", "\n")
-    return Text(name, clean, text.startswith("\ufeff"), line_ends)
-
-
-def _where_not_utf8(name: str, data: bytes, position: int) -> str:
-    line_start = data.rfind(b"\n", 0, position) + 1
-    line = data.count(b"\n", 0, position) + 1
-    column = len(data[line_start:position].decode("utf-8", "replace")) + 1
-    return (
-        f"{name}, line {line}, column {column}: byte 0x{data[position]:02x} is not UTF-8: "
-        "convert the file, for example with iconv -f LATIN1 -t UTF-8"
-    )
+def _key(texts: Iterable[Text]) -> str:
+    return cache.key_of((text.is_packed, text.sha256) for text in texts)
 
 
 def _name_of(source: str | Path) -> str:

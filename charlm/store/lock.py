@@ -1,9 +1,9 @@
-"""One training at a time in one run directory."""
+"""Folders that are held: by one process alone, or by several together and cleared only when there is one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,26 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         if not _take(handle):
             raise RunError(f"another charlm is training in {folder}: wait for it, stop it, or start a new run")
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def shared(folder: Path, when_alone: Callable[[], None]) -> Iterator[None]:
+    """Hold a folder together with others inside the `with` block; where there are none at its beginning, call first.
+
+    Raises OSError. Windows does not share such locks: there the others hold nothing, which is well, because a file
+    that is open cannot be removed there.
+    """
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if _take(handle):
+            when_alone()
+        if os.name != "nt":
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_SH)
         yield
     finally:
         os.close(handle)

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import UnknownCharacterError
+from charlm.text.place import Place
 
 CODE_POINTS = 0x110000
 SURROGATES = 0x800
+SHORT = 40  # characters; in a text of one such line nobody needs to be told the place
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
@@ -82,11 +84,12 @@ class Vocabulary:
 
         Raises UnknownCharacterError otherwise, which names the first such character and its place.
         """
-        # Every code point beyond the table falls on its last entry, which is -1: unknown.
-        ids = np.take(self._table, code_points(text), mode="clip")
+        ids = self._numbers(text)
         if ids.size and ids.min() < 0:
             if not escape:
-                raise self._unknown(text, int(np.argmin(ids)))
+                position = int(np.argmin(ids))
+                place = Place().after(text[:position]) if len(text) > SHORT or "\n" in text else None
+                raise self._unknown(text[position], place)
             ids[ids < 0] = self.escape
         return ids.astype(self.dtype)
 
@@ -98,11 +101,13 @@ class Vocabulary:
         """The text of some ids."""
         return "".join(self.characters[i] for i in ids)
 
-    def _unknown(self, text: str, position: int) -> UnknownCharacterError:
-        line = text.count("\n", 0, position) + 1
-        column = position - text.rfind("\n", 0, position)
-        where = f"line {line}, column {column}: " if len(text) > 40 or "\n" in text else ""
+    def _numbers(self, text: str) -> NDArray[np.int32]:
+        """The ids of a text, -1 for what is unknown."""
+        # Every code point beyond the table falls on its last entry, which is -1.
+        return np.take(self._table, code_points(text), mode="clip")
+
+    def _unknown(self, character: str, place: Place | None) -> UnknownCharacterError:
         return UnknownCharacterError(
-            f"{where}the model never saw {name_of(text[position])}; it knows {len(self)} characters "
+            f"{f'{place}: ' if place else ''}the model never saw {name_of(character)}; it knows {len(self)} characters "
             "(charlm info lists them): use only those, or train on a text that has this one"
         )

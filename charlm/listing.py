@@ -1,0 +1,110 @@
+"""List: the scores of texts, one by one, of their lines, or of their characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, tee
+
+import numpy as np
+
+from charlm.errors import SpecError
+from charlm.nn.arrays import Floats
+from charlm.scoring import Score
+from charlm.store.reading import Text
+from charlm.text.lines import lines_of
+from charlm.trained import TrainedModel
+
+UNITS = ("file", "line", "char")
+RESETS_OF_STATE = ("never", "file", "line")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file, line or character, and what it costs."""
+
+    source: str
+    line: int | None  # from 1; None for a whole file
+    column: int | None  # from 1; None but for a character
+    text: str  # of the line, with its end, or the character; empty for a file
+    score: Score
+    adapted: Score | None = None  # what it costs a model that learns from what it has scored
+
+
+@dataclass(frozen=True)
+class _Piece:
+    source: str
+    line: int | None
+    text: str
+
+
+def entries(
+    model: TrainedModel, texts: Iterable[Text], per: str = "file", *, reset: str = "file", adapt: float = 0.0
+) -> Iterator[Entry]:
+    """Score texts, and yield what each unit costs, in their order and at bounded memory.
+
+    per: "file", "line" or "char". reset: where the state starts anew: "never" reads all texts as one, "file" each from
+    its beginning, "line" every line. adapt: where above 0, the rate at which a second reading learns from the text,
+    for `Entry.adapted`. Raises SpecError, and CorpusError for what is no text.
+    """
+    for name, value, choices in (("per", per, UNITS), ("reset", reset, RESETS_OF_STATE)):
+        if value not in choices:
+            raise SpecError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    by_line = per != "file" or reset == "line"
+    together = [texts] if reset != "file" else ([text] for text in texts)
+    for group in together:
+        scored = _scored(model, _pieces(group, by_line), reset == "line", adapt)
+        if per == "file":
+            yield from _files(scored)
+        elif per == "line":
+            yield from (Entry(p.source, p.line, None, p.text, _of(n), _sum(a)) for p, n, a in scored)
+        else:
+            for piece, nats, adapted in scored:
+                yield from _characters(piece, nats, adapted)
+
+
+Scored = Iterator[tuple[_Piece, Floats, Floats | None]]
+
+
+def _pieces(texts: Iterable[Text], by_line: bool) -> Iterator[_Piece]:
+    for text in texts:
+        if by_line:
+            yield from (_Piece(text.source, number, line) for number, line in enumerate(lines_of(text), 1))
+        else:
+            yield from (_Piece(text.source, None, piece) for piece in text)
+
+
+def _scored(model: TrainedModel, pieces: Iterator[_Piece], reset: bool, adapt: float) -> Scored:
+    """Every piece with its characters' nats, and with those of an adapting model."""
+    pieces, plain, adapting = tee(pieces, 3)
+    nats = model.surprisals((piece.text for piece in plain), reset=reset)
+    if not adapt:
+        del adapting  # it would hold the whole text
+        yield from ((piece, n, None) for piece, n in zip(pieces, nats, strict=True))
+        return
+    adapted = model.surprisals((piece.text for piece in adapting), reset=reset, adapt=adapt)
+    yield from zip(pieces, nats, adapted, strict=True)
+
+
+def _files(scored: Scored) -> Iterator[Entry]:
+    for source, group in groupby(scored, key=lambda entry: entry[0].source):
+        score, adapted = Score(0, 0.0), None
+        for _, nats, adapted_nats in group:
+            score += _of(nats)
+            if adapted_nats is not None:
+                adapted = (adapted or Score(0, 0.0)) + _of(adapted_nats)
+        yield Entry(source, None, None, "", score, adapted)
+
+
+def _characters(piece: _Piece, nats: Floats, adapted: Floats | None) -> Iterator[Entry]:
+    for index, character in enumerate(piece.text):
+        found = None if adapted is None else Score(1, float(adapted[index]))
+        yield Entry(piece.source, piece.line, index + 1, character, Score(1, float(nats[index])), found)
+
+
+def _of(nats: Floats) -> Score:
+    return Score(len(nats), float(np.sum(nats)))
+
+
+def _sum(nats: Floats | None) -> Score | None:
+    return None if nats is None else _of(nats)

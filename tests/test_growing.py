@@ -1,0 +1,56 @@
+"""A vocabulary that grows while a text is read comes to that of the whole text."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charlm.text.growing import GrowingVocabulary
+from charlm.text.vocabulary import Vocabulary
+
+PIECES = st.lists(st.text(max_size=20) | st.text("abc\n", max_size=20), min_size=1, max_size=6).filter(any)
+
+
+@given(PIECES)
+def test_numbers_become_ids(pieces: list[str]) -> None:
+    """Law: whatever the pieces, the vocabulary is that of the whole text, and the order turns numbers into its ids."""
+    growing = GrowingVocabulary()
+    numbers = np.concatenate([growing.encode(piece) for piece in pieces])
+    text = "".join(pieces)
+    vocabulary = Vocabulary.of(text)
+    assert growing.vocabulary == vocabulary and len(growing) == len(vocabulary)
+    np.testing.assert_array_equal(growing.order[numbers], vocabulary.encode(text))
+    assert growing.order.dtype == growing.dtype == vocabulary.dtype
+
+
+@given(PIECES)
+def test_a_number_is_for_ever(pieces: list[str]) -> None:
+    """Law: a character keeps the number that it got."""
+    growing = GrowingVocabulary()
+    before = [growing.encode(piece).tolist() for piece in pieces]
+    assert [growing.encode(piece).tolist() for piece in pieces] == before
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"), [(1, np.uint8), (256, np.uint8), (257, np.uint16), (65_536, np.uint16), (65_537, np.uint32)]
+)
+def test_numbers_are_as_narrow_as_they_can_be(size: int, dtype: type) -> None:
+    """Law: the smallest type that holds all numbers so far, also in the piece in which a character comes in."""
+    characters = [chr(point) for point in range(1, 0x11000) if not 0xD800 <= point < 0xE000][:size]
+    random.Random(0).shuffle(characters)
+    growing = GrowingVocabulary()
+    growing.encode("".join(characters[:-1]))
+    numbers = growing.encode("".join(characters))
+    assert numbers.dtype == growing.dtype == dtype
+    assert sorted(numbers.tolist()) == list(range(size))
+
+
+def test_nothing_yet() -> None:
+    """Law: an empty piece has no numbers and teaches none."""
+    growing = GrowingVocabulary()
+    assert growing.encode("").shape == (0,) and growing.encode("").dtype == np.uint8
+    assert len(growing) == 0

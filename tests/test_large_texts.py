@@ -1,0 +1,207 @@
+"""Texts that are large for the memory: trained on and scored at bounded memory, and what people see meanwhile."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+from runs import LANTERNS, charlm_command, charlm_process, environment, trained_run
+
+from charlm.cli import reading_bar as reading_bar_module
+from charlm.cli.reading_bar import reading_bar
+from charlm.store.run import Run
+from charlm.trained import load
+
+MIB = 2**20
+TRAIN = ("train", "x.txt", "--out", "run", "--hidden", "4", "--batch", "4", "--window", "10", "--val-limit", "1000")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a cache and a home of its own."""
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / "cache"))
+    return tmp_path
+
+
+def text_of_mib(path: Path, size: int) -> None:
+    """A text of that many MiB, CRLF and other letters in it, so that nothing can be skipped."""
+    unit = LANTERNS.read_bytes().replace(b"\n", b"\r\n") + "Φανάρια.\n".encode()
+    with path.open("wb") as file:
+        for _ in range(size * MIB // len(unit) + 1):
+            file.write(unit)
+
+
+PEAK = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
+
+def peak_of(arguments: list[str], cwd: Path) -> int:
+    """The peak memory of a process that ends well, in bytes: also that of files which it has mapped.
+
+    Started by a process that is small itself: what was forked counts the memory that it had before it became another.
+    """
+    command = [sys.executable, "-c", PEAK, *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment(), check=True, stdout=subprocess.PIPE, timeout=60)
+    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+
+
+def test_training_takes_bounded_memory(here: Path) -> None:
+    """Law: 64 MB more of text take far less than 64 MB more of memory; the second run builds nothing anew."""
+    train = charlm_command(*TRAIN, "--steps", "2", "--quiet")
+    text_of_mib(here / "x.txt", 1)
+    usual = peak_of(train, here)
+    assert not (here / "cache").exists()
+    text_of_mib(here / "x.txt", 64)
+    made = set()
+    for _ in range(2):
+        shutil.rmtree(here / "run")
+        assert peak_of(train, here) < usual + 32 * MIB
+        (entry,) = (here / "cache").glob("*.ids")
+        assert entry.stat().st_size > 60 * MIB
+        made.add(entry.stat().st_ino)
+    assert len(made) == 1
+    assert not list((here / "home").rglob("charlm*"))
+
+
+def test_scoring_takes_bounded_memory(here: Path) -> None:
+    """Law: 7 MiB more of text take far less than 7 MiB more of memory."""
+    peaks = []
+    unit = LANTERNS.read_bytes()
+    for size in (1, 8):
+        (here / "x.txt").write_bytes(unit * (size * MIB // len(unit)))
+        peaks.append(peak_of(charlm_command("score", trained_run(), "x.txt", "--json"), here))
+    assert peaks[1] < peaks[0] + 4 * MIB
+    assert not (here / "cache").exists()
+
+
+def test_a_score_reads_no_further_than_it_is() -> None:
+    """Law: a text in pieces is asked for the next one when the one before it has been scored."""
+    given = 0
+
+    def pieces() -> Iterator[str]:
+        nonlocal given
+        for _ in range(3):
+            given += 1
+            yield "The lantern burns.\n"
+        yield "costs €"
+
+    with pytest.raises(Exception, match="line 4, column 7: the model never saw '€'"):
+        load(trained_run()).score(pieces())
+    assert given == 3
+
+
+def test_a_full_disk(here: Path) -> None:
+    """Law: one line that says what to do, exit code 1, and neither half a file of ids nor a run is left."""
+    text_of_mib(here / "x.txt", 18)
+    command = ["sh", "-c", 'ulimit -f 20000; exec "$@"', "sh", *charlm_command(*TRAIN, "--steps", "2")]
+    done = subprocess.run(command, cwd=here, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "CHARLM_CACHE" in done.stderr and str(here / "cache") in done.stderr
+    assert [file.name for file in (here / "cache").iterdir()] == [".lock"]
+    assert not (here / "run").exists()
+
+
+def test_resuming_on_kept_ids(here: Path) -> None:
+    """Law: the text is known again by its sha256, which is that of the clean text, from the kept ids."""
+    text_of_mib(here / "x.txt", 18)
+    assert charlm_process(*TRAIN, "--steps", "2", "--quiet", cwd=here).code == 0
+    done = charlm_process("train", "--resume", "run", "--steps", "3", "--quiet", "--json", cwd=here)
+    assert done.code == 0 and done.json["steps"] == 3
+    (entry,) = (here / "cache").glob("*.ids")
+    entry.unlink()
+    assert charlm_process("train", "--resume", "run", "--steps", "4", "--quiet", cwd=here).code == 0
+    assert Run.open(here / "run").config["corpus"]["characters"] == entry_characters(here / "x.txt")
+
+
+def entry_characters(path: Path) -> int:
+    return len(path.read_bytes().decode().replace("\r\n", "\n"))
+
+
+# ----------------------------------------------------------------------------------------------------- what is seen
+
+
+class Terminal(io.StringIO):
+    """Believes to be one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, quiet: bool = False) -> str:
+    """What the bar writes while half of a text is read, slowly."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(reading_bar_module, "DELAY", 0.05)
+    with reading_bar(quiet) as show:
+        for read in range(6):
+            show(read * 10**6, 10**7)
+            time.sleep(0.1)
+    return stream.getvalue()
+
+
+def test_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: how much of how much, and gone at the end."""
+    written = shown(monkeypatch, Terminal())
+    assert "Reading the text:  50%" in written and "5.00M/10.0M" in written
+    assert written.endswith("\r")
+
+
+def test_no_bar_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: nothing in a pipe, and nothing where quiet was asked for."""
+    assert shown(monkeypatch, io.StringIO()) == ""
+    assert shown(monkeypatch, Terminal(), quiet=True) == ""
+
+
+def test_no_bar_for_those_who_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: what is read at once leaves no trace."""
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with reading_bar(quiet=False) as show:
+        for read in range(100):
+            show(read, 100)
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("wait", [0.0, 1.5])
+def test_a_text_that_comes_slowly(wait: float, here: Path) -> None:
+    """Law: in a terminal the bar is there after half a second, not before, and training follows."""
+    os.mkfifo(here / "x.txt")
+
+    def write() -> None:
+        with (here / "x.txt").open("wb") as pipe:
+            for _ in range(4):
+                pipe.write(LANTERNS.read_bytes()[:10_000] * 30)
+                pipe.flush()
+                time.sleep(wait / 4)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    child = pexpect.spawn(
+        charlm_command()[0],
+        charlm_command(*TRAIN, "--steps", "2")[1:],
+        cwd=str(here),
+        env=environment(TERM="xterm"),
+        dimensions=(24, 80),
+        encoding="utf-8",
+        timeout=60,
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+    writer.join()
+    assert child.exitstatus == 0
+    assert ("Reading the text" in child.before) == bool(wait)
+    assert "Validation loss" in child.before

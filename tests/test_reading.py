@@ -1,0 +1,226 @@
+"""The pieces in which a text is read change nothing: not the text, not what is noted, not what is refused and how."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from runs import few_examples, give_stdin
+
+from charlm.errors import CorpusError
+from charlm.store import reading
+from charlm.store.reading import Text, bytes_in, clean_up_notes, read_texts
+
+MIB = 2**20
+
+
+def read_whole(source: str, data: bytes) -> tuple[str, bool, int] | str:
+    """The oracle: clean text, whether it had a mark, line ends folded; or the refusal; from all bytes at once."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return f"{source} is UTF-16, not UTF-8: convert it, for example with iconv -f UTF-16 -t UTF-8"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode().split("\n")
+        return (
+            f"{source}, line {len(before)}, column {len(before[-1]) + 1}: byte 0x{data[error.start]:02x} is not UTF-8: "
+            "convert the file, for example with iconv -f LATIN1 -t UTF-8"
+        )
+    if "\0" in text:
+        return (
+            f"{source}, line {text.split(chr(0))[0].count(chr(10)) + 1}: a NUL character: this is not UTF-8 text; "
+            "remove it, or convert the file if it is UTF-16 (iconv -f UTF-16LE -t UTF-8)"
+        )
+    clean = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return clean, text.startswith("\ufeff"), text.count("\r")
+
+
+def read_in_pieces(path: Path | str) -> tuple[str, bool, int] | str:
+    """The same as charlm reads it."""
+    (text,) = read_texts([path])
+    try:
+        pieces = list(text)
+    except CorpusError as error:
+        return str(error)
+    assert all(pieces)
+    return "".join(pieces), text.had_mark, text.line_ends
+
+
+SNIPPETS = ["\r", "\n", "\r\n", "a", "b c", "é", "\ufeff", "日", "😀", "\u2028", "\0"]
+BROKEN = [b"\xff", b"\xfe", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\x80", b"\xc0\xaf", b"\xf5"]
+TEXTS = st.lists(st.sampled_from([snippet.encode() for snippet in SNIPPETS[:-1]]), max_size=12).map(b"".join)
+ANY = st.lists(st.sampled_from([*(snippet.encode() for snippet in SNIPPETS), *BROKEN]), max_size=12).map(b"".join)
+CHUNKS = st.integers(2, 20)
+
+
+@settings(few_examples, max_examples=150)
+@given(data=TEXTS | ANY | st.binary(max_size=30), chunk=CHUNKS)
+@example(data=b"\xef\xbb\xbf", chunk=2)
+@example(data=b"a\r\r\n\r", chunk=2)
+@example(data=b"\xff\xfea\0", chunk=2)
+@example(data=b"\0ab\n\xff", chunk=2)
+@example(data="a\n€\n€".encode() + b"\xe2\x82", chunk=3)
+@example(data="\ufeff\ufeff\r".encode(), chunk=2)
+def test_the_size_of_chunks_does_not_matter(data: bytes, chunk: int, tmp_path: Path) -> None:
+    """Law: text, notes and refusals are those of the whole, from a file, packed, and from standard input."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "CHUNK", chunk)
+        (tmp_path / "x.txt").write_bytes(data)
+        (tmp_path / "x.gz").write_bytes(gzip.compress(data))
+        for path in (tmp_path / "x.txt", tmp_path / "x.gz"):
+            assert read_in_pieces(path) == read_whole(str(path), data)
+        give_stdin(patch, data)
+        assert read_in_pieces("-") == read_whole("standard input", data)
+
+
+@few_examples
+@given(data=TEXTS, chunk=CHUNKS)
+def test_what_is_known_of_a_source_afterwards(data: bytes, chunk: int, tmp_path: Path) -> None:
+    """Law: size and sha256 are those of the bytes as they lie there, the same whether the text was read or skimmed."""
+    packed = gzip.compress(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "CHUNK", chunk)
+        for name, content in (("x.txt", data), ("x.txt.gz", packed)):
+            (tmp_path / name).write_bytes(content)
+            counts: list[int] = []
+            read, skimmed = Text(tmp_path / name, counts.append), Text(tmp_path / name)
+            assert (read.size, read.sha256) == (0, "")
+            list(read)
+            skimmed.skim()
+            expected = (len(content), hashlib.sha256(content).hexdigest())
+            assert (read.size, read.sha256) == (skimmed.size, skimmed.sha256) == expected
+            assert sum(counts) == len(content) and max(counts) <= max(chunk, 8192)
+
+
+def test_pieces_are_small(tmp_path: Path) -> None:
+    """Law: no piece has more characters than a chunk has bytes, but for what the one before it held back."""
+    (tmp_path / "x.txt").write_bytes(b"abc\r\n" * (3 * reading.CHUNK // 5))
+    pieces = [len(piece) for piece in Text(tmp_path / "x.txt")]
+    assert len(pieces) == 3 and max(pieces) <= reading.CHUNK + 3
+
+
+def test_a_file_that_grows_meanwhile(tmp_path: Path) -> None:
+    """Law: told as what it is, even where its content is at fault, too, or it is a cut gzip file for that reason."""
+    faulty = {"x.txt": b"a" * MIB, "y.txt": b"a" * MIB + b"\xff", "z.txt.gz": gzip.compress(os.urandom(MIB))[:-9]}
+    for name, data in faulty.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+
+        def write_more(count: int, path: Path = path) -> None:
+            with path.open("ab") as file:
+                file.write(b"b")
+
+        with pytest.raises(CorpusError, match=f"{name} was changed while it was read"):
+            list(Text(path, write_more))
+
+
+def test_a_damaged_gzip_file_of_something_that_is_no_text(tmp_path: Path) -> None:
+    """Law: what is wrong with the whole file is told before what is wrong in it."""
+    path = tmp_path / "x.txt.gz"
+    for content in (b"\xff", b"\0"):
+        path.write_bytes(gzip.compress(content + os.urandom(MIB))[:-3])
+        assert "not a whole gzip file" in str(read_in_pieces(path))
+
+
+def test_what_comes_before_a_nul(tmp_path: Path) -> None:
+    """Law: no piece with a NUL is given, nor one after it: who reads on would complain about something else."""
+    (tmp_path / "x.txt").write_bytes(b"a" * MIB + b"\0" + b"b" * MIB)
+    pieces = []
+    with pytest.raises(CorpusError, match="NUL"):
+        for piece in Text(tmp_path / "x.txt"):
+            pieces.append(piece)  # noqa: PERF402 - what came before the refusal counts
+    assert set("".join(pieces)) == {"a"}
+
+
+def test_typed_text(tmp_path: Path) -> None:
+    """Law: in a terminal one Ctrl-D on a line of its own ends the text."""
+    program = "from charlm import read_texts; print([''.join(text) for text in read_texts(['-'])])"
+    child = pexpect.spawn(sys.executable, ["-c", program], cwd=str(tmp_path), encoding="utf-8", timeout=30)
+    child.sendline("The lantern burns.")
+    child.sendeof()
+    child.expect_exact("['The lantern burns.\\n']")
+    child.expect(pexpect.EOF)
+    child.close()
+
+
+def test_a_gzip_file_out_of_proportion(tmp_path: Path) -> None:
+    """Law: refused as soon as it is known, before all of it was unpacked; a small one may be as packed as it likes."""
+    path = tmp_path / "x.txt.gz"
+    path.write_bytes(gzip.compress(b"a" * MIB))
+    assert read_in_pieces(path) == ("a" * MIB, False, 0)
+    path.write_bytes(gzip.compress(b"a" * (64 * MIB)))
+    (text,) = read_texts([path])
+    read = 0
+    with pytest.raises(CorpusError, match="200 times its size"):
+        for piece in text:
+            read += len(piece)
+    assert read <= MIB + 200 * path.stat().st_size < 32 * MIB
+
+
+def test_several_texts_are_told_apart(tmp_path: Path) -> None:
+    """Law: a note names the first text that was changed and how many more."""
+    for number, data in enumerate([b"a\r\nb\r", b"\xef\xbb\xbfa", b"plain", b"c\r"]):
+        (tmp_path / f"{number}.txt").write_bytes(data)
+    texts = list(read_texts([tmp_path]))
+    for text in texts:
+        list(text)
+    marked, folded = clean_up_notes(texts)
+    assert marked == f"{tmp_path / '1.txt'}: dropped the byte order mark"
+    assert folded == f"{tmp_path / '0.txt'} and 1 more: folded 3 CR or CRLF line ends to LF"
+
+
+def test_how_much_there_is_to_read(tmp_path: Path) -> None:
+    """Law: the bytes on the disk; unknown for what is not there, or would be gone when it is read a second time."""
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"abc"))
+    packed = (tmp_path / "b.txt.gz").stat().st_size
+    assert bytes_in([tmp_path, tmp_path / "a.txt"]) == 3 + packed + 3
+    os.mkfifo(tmp_path / "pipe")
+    for unknown in ("-", tmp_path / "pipe", tmp_path / "missing"):
+        assert bytes_in([tmp_path, unknown]) is None
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.gz"])
+def test_a_pipe_with_a_name(name: str, tmp_path: Path) -> None:
+    """Law: read like a file, to the end that its writer makes of it, however slowly that comes."""
+    os.mkfifo(tmp_path / name)
+    content = b"".join(random.Random(0).randbytes(1).hex().encode() + b"\n" for _ in range(200_000))
+    data = gzip.compress(content) if name.endswith(".gz") else content
+    (tmp_path / "content").write_bytes(data)
+    program = f"""
+import time
+data = open({str(tmp_path / "content")!r}, "rb").read()
+with open({str(tmp_path / name)!r}, "wb", buffering=0) as pipe:
+    for start in range(0, len(data), 100_000):
+        pipe.write(data[start : start + 100_000])
+        time.sleep(0.02)
+"""
+    with subprocess.Popen([sys.executable, "-c", program]):
+        assert read_in_pieces(tmp_path / name) == (content.decode(), False, 0)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
+def test_reading_takes_bounded_memory(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """Law: a few chunks, whatever the length of the text; a fault at its end is found at the same expense."""
+    path = tmp_path / ("x.txt" if pack is bytes else "x.txt.gz")
+    line = "".join(map(chr, random.Random(0).choices(range(0x400, 0x2000), k=1000))).encode() + b"\r\n"
+    path.write_bytes(pack(line * (24 * MIB // len(line)) + b"\xff"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorpusError, match="0xff is not UTF-8"):
+            for _ in Text(path):
+                pass
+        assert tracemalloc.get_traced_memory()[1] < 6 * MIB
+    finally:
+        tracemalloc.stop()
