@@ -45,7 +45,7 @@ def surprisal(model: CharLM, params: NamedArrays, blocks: Iterable[Ids], start: 
             parts = []
             for at in range(0, len(block), longest):
                 targets = block[at : at + longest]
-                nats, state = _read(reader, np.concatenate(([before], targets[:-1])), targets, state, lanes)
+                nats, state = _read(reader, np.append(targets.dtype.type(before), targets[:-1]), targets, state, lanes)
                 before = int(targets[-1])
                 parts.append(nats)
             yield np.concatenate(parts) if parts else np.empty(0)

@@ -193,7 +193,7 @@ def _train(
     training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
     team = Team(model_spec(run), spec.rule, spec.batch, workers)
     tally = _begin(run, team, spec)
-    reading = with_escape(training_ids, corpus.vocabulary.escape)
+    reading = with_escape(corpus.once, corpus.vocabulary.escape)
     windows_from = partial(streams, training_ids, spec.window, spec.batch, spec.rng_seed, reading=reading)
     schedule = Schedule(spec.peak_learning_rate, spec.schedule)
     budget = training_budget(spec, len(training_ids))

@@ -36,7 +36,8 @@ def test_a_number_is_for_ever(pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "dtype"), [(1, np.uint8), (256, np.uint8), (257, np.uint16), (65_536, np.uint16), (65_537, np.uint32)]
+    ("size", "dtype"),
+    [(1, np.uint8), (255, np.uint8), (256, np.uint16), (257, np.uint16), (65_535, np.uint16), (65_537, np.uint32)],
 )
 def test_numbers_are_as_narrow_as_they_can_be(size: int, dtype: type) -> None:
     """Law: the smallest type that holds all numbers so far, also in the piece in which a character comes in."""

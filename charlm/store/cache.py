@@ -48,6 +48,7 @@ class Head:
     sha256: str  # of the text as UTF-8
     characters: int
     vocabulary: str
+    once: tuple[int, ...]  # ids of the characters that the text has once
     changes: tuple[tuple[bool, int], ...]  # per source: whether it had a byte order mark, and line ends folded
 
 

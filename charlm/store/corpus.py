@@ -33,6 +33,7 @@ class Corpus:
     sha256: str  # of the text as UTF-8, after all clean-up
     vocabulary: Vocabulary
     ids: NDArray[np.unsignedinteger]  # (N,), of a large text mapped from a file: use slices of it, not all of it
+    once: tuple[int, ...]  # ids of the characters that it has once
     notes: tuple[str, ...] = ()  # what was changed in the text, for people to read
 
     @property
@@ -65,6 +66,7 @@ def read_corpus(
         sha256=head.sha256,
         vocabulary=Vocabulary(head.vocabulary),
         ids=ids,
+        once=tuple(head.once),
         notes=clean_up_notes(texts),
     )
 
@@ -111,7 +113,7 @@ def _encoded(given: Sequence[str | Path], size: int | None, progress: Tell | Non
                 "there is nothing to predict; name a text with more"
             )
         changes = tuple((text.had_mark, text.line_ends) for text in texts)
-        head = cache.Head(writer.sha256.hexdigest(), writer.characters, vocabulary.characters, changes)
+        head = cache.Head(writer.sha256.hexdigest(), writer.characters, vocabulary.characters, writer.once, changes)
         if draft is None:
             return texts, head, np.frombuffer(memory.getbuffer(), vocabulary.dtype.newbyteorder("<"))
         return texts, head, cache.keep(draft, head, checksum, sum(text.size for text in texts), _key(texts))

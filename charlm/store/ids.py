@@ -50,6 +50,11 @@ class IdsWriter:
             file.write(_little_endian(self._read(start)))
         self._file = file
 
+    @property
+    def once(self) -> tuple[int, ...]:
+        """The ids of the characters that came once."""
+        return self._alphabet.once
+
     def finish(self) -> tuple[Vocabulary, int]:
         """Turn all numbers into ids; gives the vocabulary, and the CRC-32 of the ids. The file stands at its end."""
         order, checksum = self._alphabet.order, 0

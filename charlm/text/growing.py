@@ -20,14 +20,15 @@ class GrowingVocabulary:
     def __init__(self) -> None:
         self._numbers = np.full(CODE_POINTS, UNMET)  # of every code point
         self._met = np.empty(0, np.uint32)  # the code point of every number
+        self._counts = np.empty(0, np.int64)  # and how often it came
 
     def __len__(self) -> int:
         return len(self._met)
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
-        """The smallest unsigned integer type that holds every number; it grows from 1 byte to 2 and to 4."""
-        return np.min_scalar_type(max(len(self) - 1, 0))
+        """The smallest unsigned integer type for all ids, the escape's too; it grows from 1 byte to 2 and to 4."""
+        return np.min_scalar_type(len(self))
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -41,6 +42,11 @@ class GrowingVocabulary:
         ids[np.argsort(self._met)] = np.arange(len(self))
         return ids
 
+    @property
+    def once(self) -> tuple[int, ...]:
+        """The ids of the characters that came once."""
+        return tuple(sorted(self.order[self._counts == 1].tolist()))
+
     def encode(self, text: str) -> NDArray[np.unsignedinteger]:
         """The numbers of a piece of text, (N,), in the type that is the smallest by now."""
         points = code_points(text)
@@ -48,6 +54,7 @@ class GrowingVocabulary:
         if numbers.size and numbers.max() == UNMET:
             self._meet(points[numbers == UNMET])
             numbers = np.take(self._numbers, points, mode="clip")
+        self._counts += np.bincount(numbers, minlength=len(self))
         return numbers.astype(self.dtype)
 
     def _meet(self, points: NDArray[np.unsignedinteger]) -> None:
@@ -56,3 +63,4 @@ class GrowingVocabulary:
         new = np.flatnonzero(present).astype(np.uint32)
         self._numbers[new] = np.arange(len(self), len(self) + len(new))
         self._met = np.concatenate((self._met, new))
+        self._counts = np.concatenate((self._counts, np.zeros(len(new), np.int64)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,17 +36,14 @@ def fitting_window(characters: int, T: int, B: int) -> tuple[int, int]:
     return T, min(B, (characters - 1) // T)
 
 
-def with_escape(ids: Ids, escape: int) -> NDArray[np.integer[Any]]:
-    """What each id is read as, (escape + 1,), where characters that a text has only once are read as the escape.
+def with_escape(once: Sequence[int], escape: int) -> NDArray[np.integer[Any]]:
+    """What each id is read as, (escape + 1,), where the characters that a text has only once are read as the escape.
 
     A character that came once is what an unknown one is like, so these teach a network when to expect one, as Good
     and Turing estimated it by their number. They are read so in every second epoch, and as themselves in the others.
     """
-    counts = np.zeros(escape + 1, np.int64)
-    for start in range(0, len(ids), 2**20):
-        counts += np.bincount(ids[start : start + 2**20], minlength=escape + 1)
     reading = np.arange(escape + 1).astype(np.min_scalar_type(escape))
-    reading[counts == 1] = escape
+    reading[list(once)] = escape
     return reading
 
 
