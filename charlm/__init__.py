@@ -74,6 +74,9 @@ if TYPE_CHECKING:
     from charlm.training import TrainSpec as TrainSpec
     from charlm.training import train as train
     from charlm.training import train_spec as train_spec
+    from charlm.warm import Forgetting as Forgetting
+    from charlm.warm import forgetting as forgetting
+    from charlm.warm import new_run_from as new_run_from
 
 _ROOMS = {
     "CharlmError": "errors",
@@ -118,6 +121,9 @@ _ROOMS = {
     "resume_notes": "starting",
     "train": "training",
     "train_spec": "training",
+    "Forgetting": "warm",
+    "forgetting": "warm",
+    "new_run_from": "warm",
 }
 
 __all__ = ["__version__", *_ROOMS]

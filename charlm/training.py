@@ -119,11 +119,7 @@ def train(run: Run, corpus: Corpus, workers: Workers | None = None) -> Generator
     checkpoint stays good in every case.
     """
     spec = train_spec(run)
-    if corpus.sha256 != run.config["corpus"]["sha256"]:
-        raise CorpusError(
-            f"the text is not the one that {run.path} began with (sha256 {corpus.sha256[:12]}, "
-            f"expected {run.config['corpus']['sha256'][:12]}): restore that text, or start a new run"
-        )
+    run.require(corpus)
     return _hold_and_train(run, corpus, spec, workers)
 
 

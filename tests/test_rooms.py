@@ -19,7 +19,7 @@ FRONT_DOOR = "the front door"
 
 LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "journal"}
 VERBS = {"training", "scoring", "sampling", "plotting", "adapting"}
-ABOVE_VERBS = {"trained", "standing", "starting", "listing"}
+ABOVE_VERBS = {"trained", "standing", "starting", "listing", "warm"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reference": set(),
     "standing": LOWER | VERBS,
     "starting": LOWER | VERBS,
+    "warm": LOWER | VERBS | {"starting", "trained"},
     FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS | {"learner"},
     "cli": {FRONT_DOOR},
     "__main__": {"cli"},

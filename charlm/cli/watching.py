@@ -70,7 +70,7 @@ class Watcher:
         model = self.run.config["model"]
         if not self.quiet:
             click.echo(
-                f"{self.corpus.name}: {len(self.corpus.ids):,} characters, {len(self.corpus.vocabulary)} distinct; "
+                f"{self.corpus.name}: {len(self.corpus.ids):,} characters, a vocabulary of {len(self.corpus.vocabulary)}; "
                 f"{model['layers']} layer(s) of {model['hidden']} units. The run is in {self.run.path}",
                 err=True,
             )

@@ -97,6 +97,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged: {_reason(error)}; use another checkpoint") from None
 
 
+def sha256_of(path: Path) -> str:
+    """The sha256 of a checkpoint file, all of it: what tells it from any other. Raises StorageError."""
+    with told_in_one_line("read", path, READABLE), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _refuse_a_huge_header(path: Path) -> None:
     """A file begins with the length of its header; ours is short, and a false one would be read into memory."""
     with told_in_one_line("read", path, READABLE), path.open("rb") as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import CheckpointError, RunError
+from charlm.errors import CheckpointError, CorpusError, RunError
 from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomic
-from charlm.store.checkpoint import Checkpoint, load_checkpoint
+from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlm.store.config import CONFIG, file_names, fits, read_config
+from charlm.store.corpus import Corpus
 from charlm.store.lock import locked
 from charlm.store.strict_json import parse_json
 
 RUNS = Path("checkpoints")
-CONFIG = "config.json"
-MOST_CONFIG = 2**24  # bytes
 MOST = 2**63  # of any number in a record
 
 
@@ -72,11 +71,40 @@ class Run:
     @property
     def sources(self) -> list[str]:
         """Where the corpus was read from, as file names of this system; they need not be UTF-8."""
-        return [os.fsdecode(source.encode("utf-8", "surrogateescape")) for source in self.config["corpus"]["sources"]]
+        return file_names(self.config["corpus"]["sources"])
+
+    @property
+    def origin(self) -> dict[str, Any] | None:
+        """Where a run that goes on from a trained model came from, see charlm.warm; None for any other run."""
+        origin: dict[str, Any] | None = self.config.get("origin")
+        return origin
+
+    @property
+    def known(self) -> str:
+        """The characters that the vocabulary has beside those of the text: `read_corpus` takes them."""
+        return str(self.origin["vocabulary"]) if self.origin else ""
+
+    def require(self, corpus: Corpus) -> None:
+        """Raise CorpusError for a text that is not this run's, or was read without the characters known before."""
+        expected, came = self.config["corpus"]["sha256"], corpus.sha256
+        if came != expected:
+            raise CorpusError(
+                f"the text is not the one that {self.path} began with (sha256 {came[:12]}, "
+                f"expected {expected[:12]}): restore that text, or start a new run"
+            )
+        if not set(self.known) <= set(corpus.vocabulary.characters):
+            raise CorpusError(
+                f"{self.path} goes on from a model that knows more characters than the text has: "
+                "read the text with read_corpus(..., known=run.known)"
+            )
 
     @classmethod
-    def create(cls, path: Path, config: dict[str, Any]) -> Run:
-        """Make a new run directory. Raises RunError where `path` is taken: a run is never overwritten."""
+    def create(cls, path: Path, config: dict[str, Any], first: Checkpoint | None = None) -> Run:
+        """Make a new run directory. Raises RunError where `path` is taken: a run is never overwritten.
+
+        first: what it begins with, its best and its last so far. It is there before config.json makes the directory
+        a run, so a run that was to go on from something never begins from nothing.
+        """
         with told_in_one_line("create the run directory", path):
             try:
                 path.mkdir(parents=True)
@@ -86,6 +114,9 @@ class Run:
                         f"{path} exists and is not empty: choose another --out, or go on with --resume {path}"
                     ) from None
         run = cls(path, config)
+        if first is not None:
+            save_checkpoint(run.best_path, first)
+            save_checkpoint(run.last_path, first)
         run.save_config()
         return run
 
@@ -95,15 +126,7 @@ class Run:
         path = Path(path)
         if not path.is_dir():
             raise RunError(f"no run directory at {path}: charlm train makes one")
-        try:
-            config = parse_json(_bounded(path / CONFIG).decode("utf-8", "surrogateescape"))
-        except FileNotFoundError:
-            raise RunError(f"{path} is not a run directory: it has no {CONFIG}; charlm train makes one") from None
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path / CONFIG} cannot be read ({error}): restore it, or start a new run") from None
-        if not _is_config(config):
-            raise RunError(f"{path / CONFIG} is not a run's configuration: restore it, or start a new run")
-        return cls(path, config)
+        return cls(path, read_config(path))
 
     @classmethod
     def of(cls, path: str | Path) -> Run:
@@ -171,6 +194,8 @@ class Run:
         if damaged and not found:
             raise RunError(f"no checkpoint of {self.path} can be read: {'; '.join(damaged.values())}")
         best_is_whole = self.best_path not in damaged
+        if not found and self.origin:
+            raise RunError(f"{self.path} went on from a trained model and has no checkpoint left: start a new run")
         if not found:
             return ResumePoint(None, None, (), best_is_whole)
         last_first = max(found, key=lambda entry: (entry[0] == self.last_path, entry[1].step))
@@ -186,29 +211,9 @@ class Run:
         except ValueError:
             record = None
         numbers = {"step": int, "characters": int, "seconds": float | int, "nats": float | int}
-        if _fits(record, {**numbers, "split": str}) and all(abs(record[name]) < MOST for name in numbers):
+        if fits(record, {**numbers, "split": str}) and all(abs(record[name]) < MOST for name in numbers):
             return dict(record)
         raise RunError(f"{self.metrics_path}, line {number} is not a record of a loss: restore or remove that line")
-
-
-def _bounded(path: Path) -> bytes:
-    """The content of a small file. Raises ValueError where it is too large to be one of ours."""
-    with path.open("rb") as file:
-        data = file.read(MOST_CONFIG + 1)
-    if len(data) > MOST_CONFIG:
-        raise ValueError(f"it is larger than {MOST_CONFIG:,} bytes")
-    return data
-
-
-def _is_config(config: Any) -> bool:
-    return _fits(config, {"model": dict, "training": dict, "corpus": dict}) and _fits(
-        config["corpus"], {"name": str, "sources": list, "sha256": str, "characters": int}
-    )
-
-
-def _fits(value: Any, kinds: Mapping[str, Any]) -> bool:
-    """Whether a value is a JSON object that has these keys with values of these kinds."""
-    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
 
 
 def is_run(path: str | Path) -> bool:
