@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from charlm.store.run import Run as Run
     from charlm.store.run import is_run as is_run
     from charlm.store.run import newest_run as newest_run
+    from charlm.text.unseen import Unseen as Unseen
     from charlm.text.vocabulary import Vocabulary as Vocabulary
     from charlm.trained import TrainedModel as TrainedModel
     from charlm.trained import load as load
@@ -111,6 +112,7 @@ _ROOMS = {
     "newest_run": "store.run",
     "summary": "standing",
     "verdict": "standing",
+    "Unseen": "text.unseen",
     "Vocabulary": "text.vocabulary",
     "TrainedModel": "trained",
     "load": "trained",

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, tee
+from typing import Protocol
 
 import numpy as np
 
 from charlm.errors import SpecError
 from charlm.nn.arrays import Floats
 from charlm.scoring import Score
-from charlm.store.reading import Text
 from charlm.text.lines import lines_of
+from charlm.text.unseen import Unseen
 from charlm.trained import TrainedModel
 
 UNITS = ("file", "line", "char")
+WORST = 0.1  # share of a line's characters; with 5 % of them wrong, their mean tells more than that of all
 RESETS_OF_STATE = ("never", "file", "line")
 
 
@@ -29,23 +31,40 @@ class Entry:
     text: str  # of the line, with its end, or the character; empty for a file
     score: Score
     adapted: Score | None = None  # what it costs a model that learns from what it has scored
+    worst: Score | None = None  # of a line, the tenth of its characters that cost most, at least one
+
+
+class NamedText(Protocol):
+    """A text in pieces that says where it came from, such as those of `read_texts`."""
+
+    source: str
+
+    def __iter__(self) -> Iterator[str]: ...
 
 
 @dataclass(frozen=True)
 class _Piece:
+    number: int  # of its text: two of them may have one name
     source: str
     line: int | None
     text: str
 
 
 def entries(
-    model: TrainedModel, texts: Iterable[Text], per: str = "file", *, reset: str = "file", adapt: float = 0.0
+    model: TrainedModel,
+    texts: Iterable[NamedText],
+    per: str = "file",
+    *,
+    reset: str = "file",
+    adapt: float = 0.0,
+    unseen: Unseen | None = None,
 ) -> Iterator[Entry]:
     """Score texts, and yield what each unit costs, in their order and at bounded memory.
 
     per: "file", "line" or "char". reset: where the state starts anew: "never" reads all texts as one, "file" each from
     its beginning, "line" every line. adapt: where above 0, the rate at which a second reading learns from the text,
-    for `Entry.adapted`. Raises SpecError, and CorpusError for what is no text.
+    for `Entry.adapted`. unseen: is told every piece of the texts. Raises SpecError, and CorpusError for what is no
+    text.
     """
     for name, value, choices in (("per", per, UNITS), ("reset", reset, RESETS_OF_STATE)):
         if value not in choices:
@@ -53,11 +72,11 @@ def entries(
     by_line = per != "file" or reset == "line"
     together = [texts] if reset != "file" else ([text] for text in texts)
     for group in together:
-        scored = _scored(model, _pieces(group, by_line), reset == "line", adapt)
+        scored = _scored(model, _pieces(group, by_line, per == "file", unseen), reset == "line", adapt)
         if per == "file":
             yield from _files(scored)
         elif per == "line":
-            yield from (Entry(p.source, p.line, None, p.text, _of(n), _sum(a)) for p, n, a in scored)
+            yield from (Entry(p.source, p.line, None, p.text, _of(n), _sum(a), _worst(n)) for p, n, a in scored)
         else:
             for piece, nats, adapted in scored:
                 yield from _characters(piece, nats, adapted)
@@ -66,12 +85,22 @@ def entries(
 Scored = Iterator[tuple[_Piece, Floats, Floats | None]]
 
 
-def _pieces(texts: Iterable[Text], by_line: bool) -> Iterator[_Piece]:
-    for text in texts:
+def _pieces(texts: Iterable[NamedText], by_line: bool, begun_empty: bool, unseen: Unseen | None) -> Iterator[_Piece]:
+    """The pieces or lines of all texts; with `begun_empty` an empty one first, so that no text is without one."""
+    for number, text in enumerate(texts):
+        if begun_empty:
+            yield _Piece(number, text.source, None, "")
+        pieces = iter(text) if unseen is None else _told(text, unseen)
         if by_line:
-            yield from (_Piece(text.source, number, line) for number, line in enumerate(lines_of(text), 1))
+            yield from (_Piece(number, text.source, count, line) for count, line in enumerate(lines_of(pieces), 1))
         else:
-            yield from (_Piece(text.source, None, piece) for piece in text)
+            yield from (_Piece(number, text.source, None, piece) for piece in pieces)
+
+
+def _told(pieces: NamedText, unseen: Unseen) -> Iterator[str]:
+    for piece in pieces:
+        unseen.add(piece)
+        yield piece
 
 
 def _scored(model: TrainedModel, pieces: Iterator[_Piece], reset: bool, adapt: float) -> Scored:
@@ -87,9 +116,10 @@ def _scored(model: TrainedModel, pieces: Iterator[_Piece], reset: bool, adapt: f
 
 
 def _files(scored: Scored) -> Iterator[Entry]:
-    for source, group in groupby(scored, key=lambda entry: entry[0].source):
-        score, adapted = Score(0, 0.0), None
-        for _, nats, adapted_nats in group:
+    for _, group in groupby(scored, key=lambda entry: entry[0].number):
+        source, score, adapted = "", Score(0, 0.0), None
+        for piece, nats, adapted_nats in group:
+            source = piece.source
             score += _of(nats)
             if adapted_nats is not None:
                 adapted = (adapted or Score(0, 0.0)) + _of(adapted_nats)
@@ -104,6 +134,11 @@ def _characters(piece: _Piece, nats: Floats, adapted: Floats | None) -> Iterator
 
 def _of(nats: Floats) -> Score:
     return Score(len(nats), float(np.sum(nats)))
+
+
+def _worst(nats: Floats) -> Score:
+    count = max(1, round(len(nats) * WORST))
+    return _of(np.partition(nats, len(nats) - count)[len(nats) - count :])
 
 
 def _sum(nats: Floats | None) -> Score | None:

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sampling": LOWER,
     "plotting": LOWER,
     "trained": LOWER | VERBS,
-    "listing": {"errors", "nn", "text", "store", "scoring", "trained"},
+    "listing": {"errors", "nn", "text", "scoring", "trained"},
     "reference": set(),
     "standing": LOWER | VERBS,
     "starting": LOWER | VERBS,

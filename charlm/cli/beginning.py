@@ -71,7 +71,7 @@ def begun(
     used, notes = train_spec(run), []
     if old:
         new = len(corpus.vocabulary) - len(old.vocabulary)
-        notes.append(f"Going on from {old.path}: it knows {len(old.vocabulary)} characters, {new} more are new")
+        notes.append(f"Going on from {old.path}: it knows {len(old.vocabulary)} characters, {new} of this text are new")
     if (used.window, used.batch) != (settings["window"], settings["batch"]):
         notes.append(
             f"The text is short for windows of {settings['window']} steps and {settings['batch']} streams: "

@@ -1,0 +1,46 @@
+"""Count the characters of a text that a vocabulary does not have, at bounded memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charlm.text.vocabulary import CODE_POINTS, Vocabulary, code_points, name_of
+
+NAMED = 3
+
+
+class Unseen:
+    """What a model never saw of a text that comes in pieces: how many characters, of how many kinds, which first."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.characters = 0
+        self.first: list[str] = []  # the first few kinds, as messages show them
+        self._vocabulary = vocabulary
+        self._met = np.zeros(CODE_POINTS, bool)
+
+    @property
+    def kinds(self) -> int:
+        """How many distinct characters these were."""
+        return int(np.count_nonzero(self._met))
+
+    def add(self, piece: str) -> None:
+        """Count a piece of the text."""
+        unknown = self._vocabulary.encode(piece, escape=True) == self._vocabulary.escape
+        if not unknown.any():
+            return
+        points = code_points(piece)[unknown]
+        self.characters += len(points)
+        if len(self.first) < NAMED:
+            for point in dict.fromkeys(points.tolist()):
+                if not self._met[point] and len(self.first) < NAMED:
+                    self.first.append(name_of(chr(point)))
+        self._met[points] = True
+
+    def __str__(self) -> str:
+        """One sentence for people; empty where there is nothing to say."""
+        if not self.characters:
+            return ""
+        more = self.kinds - len(self.first)
+        others = f" and {more:,} more kinds" if more > 1 else " and one more kind" if more else ""
+        names = ", ".join(self.first)
+        return f"The model never saw {self.characters:,} of these characters, and they cost much: {names}{others}"
