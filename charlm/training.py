@@ -7,7 +7,7 @@ same bits as if it had never stopped.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from charlm.budget import Budget, Clock
 from charlm.errors import CorpusError, DivergenceError, RunError, SpecError
 from charlm.journal import Journal, Progress, Tally
-from charlm.nn.arrays import Ids, NamedArrays
+from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.nn.stack import Masks, State
@@ -206,7 +206,7 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
             before, share = share, budget.share(tally.step, tally.seconds)
             evaluated = _passes(before, share, spec.evaluations)
             loss = score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char if evaluated else 0.0
-            if _has_diverged(model, params, nats, norm, loss):
+            if _has_diverged(model, [params.flat, *optimizer.memory.values()], nats, norm, loss):
                 params, optimizer, state = _go_back(run, model, spec, tally)
                 windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)
                 share = budget.share(tally.step, tally.seconds)
@@ -270,13 +270,14 @@ def _go_back(run: Run, model: CharLM, spec: TrainSpec, tally: Tally) -> tuple[Na
     return params, optimizer, state
 
 
-def _has_diverged(model: CharLM, params: NamedArrays, nats: float, norm: float, loss: float) -> bool:
+def _has_diverged(model: CharLM, arrays: Iterable[Floats], nats: float, norm: float, loss: float) -> bool:
     """Whether a loss has exploded or anything is no longer a number; seen before anything is saved.
 
     To know nothing costs ln V; twice that and 8 more is to be sure of what is wrong.
     """
     exploded = 2 * math.log(model.spec.vocabulary) + 8
-    return not (max(nats, loss) < exploded and math.isfinite(norm + loss) and np.isfinite(params.flat).all())
+    all_finite = math.isfinite(norm + loss) and all(np.isfinite(array).all() for array in arrays)
+    return not (max(nats, loss) < exploded and all_finite)
 
 
 def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

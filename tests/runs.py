@@ -22,8 +22,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
+from charlm import training
 from charlm.cli import main
-from charlm.nn.arrays import NamedArrays
+from charlm.nn.arrays import Floats, Ids, NamedArrays
+from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.starting import new_run
 from charlm.store import atomic
@@ -256,6 +258,20 @@ class _FaultyFile:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+
+class Explosions:
+    """Makes training's loss, or its slope, explode at some of the updates, counted over all that are tried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int], nats: float = 1e3, slope: float = 1.0) -> None:
+        self.at, self.nats, self.slope = at, nats, slope
+        self.tried = 0
+        monkeypatch.setattr(training, "cross_entropy", self._cross_entropy)
+
+    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
+        self.tried += 1
+        nats, dlogits = cross_entropy(logits, targets)
+        return (self.nats, dlogits * self.slope) if self.tried in self.at else (nats, dlogits)
 
 
 class Outcome(NamedTuple):

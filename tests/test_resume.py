@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from runs import (
     TINY,
+    Explosions,
     bits_of,
     bits_of_run,
     run_to_end,
@@ -22,11 +23,9 @@ from runs import (
     without_clock,
 )
 
-from charlm import resume_notes, training
+from charlm import resume_notes
 from charlm.errors import DivergenceError, RunError
 from charlm.journal import Progress
-from charlm.nn.arrays import Floats, Ids
-from charlm.nn.loss import cross_entropy
 from charlm.optim.schedules import Schedule
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus
@@ -240,20 +239,6 @@ def test_temporary_files_of_the_dead_are_swept(corpus: Corpus, straight: dict[st
     run_to_end(Run.open(run.path), corpus)
     assert [path.read_bytes() for path in mine] == [b"mine"] * 3
     assert bits_of_run(run) == bits_of_run(straight["rnn"])
-
-
-class Explosions:
-    """Makes training's loss, or its slope, explode at some of the updates, counted over all that are tried."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int], nats: float = 1e3, slope: float = 1.0) -> None:
-        self.at, self.nats, self.slope = at, nats, slope
-        self.tried = 0
-        monkeypatch.setattr(training, "cross_entropy", self._cross_entropy)
-
-    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
-        self.tried += 1
-        nats, dlogits = cross_entropy(logits, targets)
-        return (self.nats, dlogits * self.slope) if self.tried in self.at else (nats, dlogits)
 
 
 EXPLOSIONS = {
