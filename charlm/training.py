@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,7 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
     training_ids, validation_ids = split(corpus.ids, spec.val_fraction)
     model = CharLM(model_spec(run))
     params, optimizer, state, tally = _begin(run, model, spec)
+    run.forget_metrics_after(tally.step)
     grads = NamedArrays.like(params)
     schedule = Schedule(spec.peak_learning_rate, spec.schedule)
     budget = training_budget(spec, len(training_ids))
@@ -208,6 +209,8 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
             loss = score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char if evaluated else 0.0
             if _has_diverged(model, [params.flat, *optimizer.memory.values()], nats, norm, loss):
                 params, optimizer, state = _go_back(run, model, spec, tally)
+                save(run.last_path)  # at once: it may be newer than the best, and would be resumed from
+                run.forget_metrics_after(tally.step)
                 windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)
                 share = budget.share(tally.step, tally.seconds)
                 continue
@@ -248,7 +251,6 @@ def _begin(
                 save_checkpoint(run.best_path, point.checkpoint)
             else:
                 tally.best_nats = tally.best_step = None  # so the next evaluation writes a whole one
-    run.forget_metrics_after(tally.step)
     return params, optimizer, state, tally
 
 
@@ -262,11 +264,8 @@ def _go_back(run: Run, model: CharLM, spec: TrainSpec, tally: Tally) -> tuple[Na
             f"training diverged at step {tally.step}, also after {MOST_ROLLBACKS} times going back and halving the "
             f"learning rate: start again with a lower --lr or --clip-norm; all in {run.path} is from before and good"
         )
-    seconds, rollbacks = tally.seconds, tally.rollbacks + 1
     params, optimizer, state, good = _begin(run, model, spec, from_best=True)
-    for field in fields(Tally):
-        setattr(tally, field.name, getattr(good, field.name))
-    tally.seconds, tally.rollbacks = seconds, rollbacks
+    vars(tally).update(asdict(good) | {"seconds": tally.seconds, "rollbacks": tally.rollbacks + 1})
     return params, optimizer, state
 
 

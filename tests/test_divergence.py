@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
+import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import (
     TINY,
     Explosions,
+    Faults,
+    bits_of_run,
+    run_to_end,
     short_corpus,
     tiny_run,
 )
 
+from charlm import training
+from charlm.errors import StorageError
+from charlm.scoring import Score, score_ids
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus
+from charlm.store.run import Run
 from charlm.training import train
 
 
@@ -36,3 +46,61 @@ def test_a_memory_that_overflows_is_a_divergence(
         for path in run.path.glob("*.safetensors"):
             load_checkpoint(path)
     assert progress.rollbacks == 1
+
+
+def score_worse_and_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every evaluation be worse than the first, so that the best checkpoint is the first one."""
+    monkeypatch.setattr(training, "score_ids", lambda *what: Score(1, 9.0 - score_ids(*what).nats_per_char))
+
+
+@pytest.mark.parametrize("step", [7, 9, 11, 12, 13, 15, 20])
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_going_back_outlives_a_stop_and_a_crash(
+    how: str, step: int, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: from the moment of going back on, the run on the disk is the one that went back, however it ends.
+
+    The evaluation before the explosion was not the best one, so the last checkpoint is newer than what is gone back to.
+    """
+    score_worse_and_worse(monkeypatch)
+    Explosions(monkeypatch, {14})
+    whole = run_to_end(tiny_run(tmp_path / "whole", corpus), corpus)
+    run = tiny_run(tmp_path / "run", corpus)
+    Explosions(monkeypatch, {14})
+    updates = train(run, corpus)
+    for progress in updates:
+        if progress.rollbacks and progress.step == step:
+            break
+    if how == "killed":
+        run = Run.open(shutil.copytree(run.path, tmp_path / "killed"))
+    updates.close()
+    last = load_checkpoint(run.last_path)
+    assert last.progress["rollbacks"] == 1
+    assert last.step == step if how == "stopped" else last.step <= step
+    run_to_end(Run.open(run.path), corpus)
+    assert bits_of_run(run) == bits_of_run(whole)
+
+
+def test_every_failing_write_of_going_back(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: whichever write fails, going on gives the run that went back, or the one that never had to."""
+    score_worse_and_worse(monkeypatch)
+    spec = replace(TINY, steps=6, evaluations=3, reports=6)  # evaluated after 2, 4 and 6
+    calm = bits_of_run(run_to_end(tiny_run(tmp_path / "calm", corpus, spec), corpus))
+    Explosions(monkeypatch, {5})
+    went_back = bits_of_run(run_to_end(tiny_run(tmp_path / "back", corpus, spec), corpus))
+    assert calm != went_back
+    outcomes: list[Any] = []
+    for nth in range(1, 200):
+        run = tiny_run(tmp_path / str(nth), corpus, spec)
+        Explosions(monkeypatch, {5})
+        with pytest.MonkeyPatch.context() as patch:
+            faults = Faults(patch, nth)
+            with suppress(StorageError):
+                run_to_end(run, corpus)
+            if not faults.happened:
+                break
+        Explosions(monkeypatch, set())
+        run_to_end(Run.open(run.path), corpus)
+        outcomes.append(bits_of_run(run))
+        assert outcomes[-1] in (calm, went_back), f"call {nth}, {faults.failed_call}"
+    assert outcomes[0] == calm and outcomes[-1] == went_back

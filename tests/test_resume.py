@@ -334,7 +334,7 @@ def test_a_learning_rate_far_too_high(learning_rate: float, corpus: Corpus, tmp_
         assert p.learning_rate == schedule(p.step - 1, (p.step - 1) / 60) / 2**p.rollbacks
         assert p.rollbacks <= 3
     files = list(run.path.glob("*.safetensors"))
-    assert bool(files) == bool(seen)
+    assert run.last_path in files  # where even the first update exploded, it is from before that
     for path in files:
         checkpoint = load_checkpoint(path)
         assert all(np.isfinite(a).all() for a in (*checkpoint.params.values(), *checkpoint.memory.values()))
