@@ -83,9 +83,13 @@ def _encoded(vocabulary: Vocabulary, piece: str) -> Iterator[Ids]:
 
 
 def score_ids(model: CharLM, params: NamedArrays, ids: Ids, start: int) -> Score:
-    """Score a text that is encoded already; ids (N,), `start` the id read before the first of them."""
+    """Score a text that is encoded already; ids (N,), `start` the id read before the first of them.
+
+    Parameters that overflow give nats that are no number, without a warning: training sees and tells that itself.
+    """
     blocks = (ids[at : at + BLOCK] for at in range(0, len(ids), BLOCK))
-    return Score(len(ids), sum(float(nats.sum()) for nats in surprisal(model, params, blocks, start)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return Score(len(ids), sum(float(nats.sum()) for nats in surprisal(model, params, blocks, start)))
 
 
 def surprisal(model: CharLM, params: NamedArrays, blocks: Iterable[Ids], start: int) -> Iterator[Floats]:

@@ -21,7 +21,7 @@ from runs import (
 )
 
 from charlm import training
-from charlm.errors import StorageError
+from charlm.errors import DivergenceError, StorageError
 from charlm.scoring import Score, score_ids
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus
@@ -46,6 +46,19 @@ def test_a_memory_that_overflows_is_a_divergence(
         for path in run.path.glob("*.safetensors"):
             load_checkpoint(path)
     assert progress.rollbacks == 1
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_an_evaluation_that_overflows_is_a_divergence(activation: str, corpus: Corpus, tmp_path: Path) -> None:
+    """Law: parameters that overflow only in the evaluation after their update are told as divergence alone.
+
+    The arithmetic says nothing before that: tests raise where it would warn.
+    """
+    spec = replace(TINY, evaluations=24, learning_rate=1e32, momentum=0.0, clip_norm=1.0)
+    run = tiny_run(tmp_path / "run", corpus, spec, layers=2, cell="rnn", activation=activation)
+    with pytest.raises(DivergenceError):
+        run_to_end(run, corpus)
+    load_checkpoint(run.last_path)
 
 
 def score_worse_and_worse(monkeypatch: pytest.MonkeyPatch) -> None:
