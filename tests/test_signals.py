@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
@@ -107,6 +108,25 @@ def test_twice_is_at_once(here: Path) -> None:
     resume = charlm_command("train", "--resume", "run", "--steps", 3, "--quiet")
     done = subprocess.run(resume, cwd=here, env=environment(), capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_reader_of_its_messages_has_gone(number: signal.Signals, code: int, here: Path) -> None:
+    """Law: saved all the same, with the same code. In `charlm train 2>&1 | tee log` Ctrl-C ends the reader, too."""
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        charlm_command("train", "text.txt", *OPTIONS, "--steps", 10**5, "--out", "run"),
+        cwd=here,
+        env=environment(),
+        stdout=writing,
+        stderr=writing,
+    ) as process:
+        os.close(writing)
+        wait_until(holds_something(here / "run" / "metrics.jsonl"))
+        os.close(reading)
+        process.send_signal(number)
+        assert process.wait(30) == code
+    assert load_checkpoint(here / "run" / "last.safetensors").step > 1
 
 
 def test_killed(here: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from contextlib import closing, suppress
 from typing import Any
 
 import click
@@ -215,15 +216,14 @@ def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: d
 def _watch(run: Run, corpus: Corpus, quiet: bool, as_json: bool) -> None:
     """Train, showing what happens, until the budget is used or a signal comes."""
     progress: Progress | None = None
-    training = train(run, corpus)
-    with Interrupts() as interrupts, Watcher(run, corpus, quiet) as watcher:
-        for progress in training:
+    with Interrupts() as interrupts, Watcher(run, corpus, quiet) as watcher, closing(train(run, corpus)) as training:
+        for progress in training:  # closing it saves, also where showing it fails
             watcher.show(progress)
             if interrupts.signal:
-                training.close()  # saves
                 break
     if interrupts.signal and progress is not None and progress.share < 1:
-        click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
+        with suppress(BrokenPipeError):  # whoever read this may have gone by the same Ctrl-C
+            click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
         sys.exit(128 + interrupts.signal)
     if progress is None:
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
