@@ -78,6 +78,16 @@ def test_a_second_training_is_refused(trainer: subprocess.Popen[bytes], run: Run
     assert trainer.poll() is None and half_written.exists()
 
 
+@pytest.mark.parametrize("budget", ["--steps", "--epochs", "--minutes"])
+def test_a_refused_training_changes_nothing(budget: str, trainer: subprocess.Popen[bytes], run: Run) -> None:
+    """Law: nor the budget of the one that is running, which a later resume goes on with."""
+    before = (run.path / "config.json").read_bytes()
+    refused = charlm_process("train", "--resume", run.path, budget, 9, cwd=run.path.parent)
+    assert refused.is_clear_error(1), refused
+    assert (run.path / "config.json").read_bytes() == before
+    assert trainer.poll() is None
+
+
 def test_reading_needs_no_lock(trainer: subprocess.Popen[bytes], run: Run) -> None:
     """Law: whoever samples or scores from a run that is being trained does not wait."""
     assert len("".join(load(run.path / "last.safetensors").sample("T", length=5, rng_seed=0))) >= 5

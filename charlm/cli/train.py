@@ -208,6 +208,7 @@ def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: d
         raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
     run = Run.open(resume)
     corpus, notes = read_corpus(sources or run.sources), resume_notes(run)
+    train(run, corpus).close()  # not begun: refuses another text
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
         change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
     return corpus, run, notes
