@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -272,6 +273,20 @@ class Explosions:
         self.tried += 1
         nats, dlogits = cross_entropy(logits, targets)
         return (self.nats, dlogits * self.slope) if self.tried in self.at else (nats, dlogits)
+
+
+class HandClock:
+    """A clock on which every update takes the same time, and nothing else any."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.now = 0.0
+        self.seconds = seconds
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(training, "cross_entropy", self._cross_entropy)
+
+    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
+        self.now += self.seconds
+        return cross_entropy(logits, targets)
 
 
 class Outcome(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from runs import (
     TINY,
     Faults,
+    HandClock,
     bits_of_run,
     few_examples,
     lanterns,
@@ -28,10 +28,8 @@ from runs import (
     without_clock,
 )
 
-from charlm import summary, training
+from charlm import summary
 from charlm.errors import CharlmError, CorpusError, DivergenceError, RunError, SpecError, StorageError
-from charlm.nn.arrays import Floats, Ids
-from charlm.nn.loss import cross_entropy
 from charlm.optim.schedules import Schedule
 from charlm.starting import change_budget, new_run
 from charlm.store.checkpoint import load_checkpoint
@@ -245,20 +243,6 @@ def test_divergence_at_a_million(corpus: Corpus, tmp_path: Path) -> None:
     run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=100, learning_rate=1e6))
     with pytest.raises(DivergenceError):
         run_to_end(run, corpus)
-
-
-class HandClock:
-    """A clock on which every update takes the same time, and nothing else any."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-        self.now = 0.0
-        self.seconds = seconds
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(training, "cross_entropy", self._cross_entropy)
-
-    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
-        self.now += self.seconds
-        return cross_entropy(logits, targets)
 
 
 @pytest.mark.parametrize("seconds", [1.0, 7.0, 30.0, 1000.0])
