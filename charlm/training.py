@@ -246,11 +246,10 @@ def _begin(
         for name, array in optimizer.memory.items():
             array[...] = memory[name]
         state, tally = point.checkpoint.state, Tally.of(point.checkpoint.progress)
-        if not point.best_is_whole:
-            if tally.best_step == tally.step:  # what is whole was the best
-                save_checkpoint(run.best_path, point.checkpoint)
-            else:
-                tally.best_nats = tally.best_step = None  # so the next evaluation writes a whole one
+        is_best = tally.best_step == tally.step
+        if not point.best_is_whole and not is_best:
+            tally.best_nats = tally.best_step = None  # so the next evaluation writes a whole one
+        run.mend(point, is_best)
     return params, optimizer, state, tally
 
 

@@ -1,15 +1,16 @@
-"""Exact resume for every cell with every optimizer and schedule."""
+"""Exact resume for every cell with every optimizer and schedule, and from a kill at every call to the system."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import TINY, HandClock, bits_of_run, run_to_end, sample_of, short_corpus, stop_at, tiny_run
+from runs import TINY, Faults, HandClock, bits_of_run, run_to_end, sample_of, short_corpus, stop_at, tiny_run
 
 from charlm.optim.optimizers import LEARNING_RATES
 from charlm.optim.schedules import SHAPES
@@ -78,6 +79,45 @@ def test_every_kind_goes_on_to_the_same_bits(
     run_to_end(run, corpus)
     assert bits_of_run(run) == bits_of_run(straight)
     assert sample_of(run) == sample_of(straight)
+
+
+class Killed(BaseException):
+    """Ends a process as kill -9 does: nobody catches it, and nobody cleans up (see `kill_at`)."""
+
+
+def kill_at(nth: int, run: Run, corpus: Corpus) -> bool:
+    """Train until the nth call that writes, in the middle of which everything stops; False where it never came."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        faults = Faults(patch, nth, Killed())
+        with suppress(Killed):
+            run_to_end(run, corpus)
+        return faults.happened
+
+
+def test_killed_at_every_call_to_the_system(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: whatever open, write, flush, fsync or rename is the last, what lies there is whole, and goes on to the bits
+    of a run that never stopped, with nothing left over. Killed again at the same call after the resume, too.
+    """
+    spec = replace(TINY, steps=4, evaluations=2, reports=4, optimizer="adam", dropout=0.3, keep=1)
+    straight = run_to_end(tiny_run(tmp_path / "straight", corpus, spec, cell="lstm"), corpus)
+    expected = bits_of_run(straight)
+    left_over = set()
+    for nth in itertools.count(1):
+        run = tiny_run(tmp_path / str(nth), corpus, spec, cell="lstm")
+        if not kill_at(nth, run, corpus):
+            break
+        for _ in range(2):
+            left_over |= {path.name.split(".")[1] for path in run.path.glob(".*.tmp")}
+            for path in run.path.glob("*.safetensors"):
+                load_checkpoint(path)
+            run.metrics()
+            kill_at(nth, Run.open(run.path), corpus)
+        run_to_end(Run.open(run.path), corpus)
+        assert bits_of_run(run) == expected
+        assert run.numbered_paths[-1].name == straight.numbered_paths[-1].name
+        assert not list(run.path.glob(".*.tmp"))
+    assert nth > 50 and left_over == {"last", "best", "metrics", "step-000000002", "step-000000004"}
 
 
 @pytest.mark.parametrize(("step", "rest"), [(14, 30), (16, 15), (29, 15)])

@@ -13,7 +13,7 @@ from typing import Any
 
 from charlm.errors import CheckpointError, RunError
 from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomic
-from charlm.store.checkpoint import Checkpoint, load_checkpoint
+from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlm.store.lock import LOCK, locked
 from charlm.store.strict_json import parse_json
 
@@ -180,6 +180,17 @@ class Run:
             return ResumePoint(None, None, (), best_is_whole)
         last_first = max(found, key=lambda entry: (entry[0] == self.last_path, entry[1].step))
         return ResumePoint(last_first[1], last_first[0], tuple(damaged.values()), best_is_whole)
+
+    def mend(self, point: ResumePoint, is_best: bool) -> None:
+        """Write what training goes on from where the last checkpoint, or the best if it is that, is missing or damaged.
+
+        Otherwise they would stay so where the budget is used and nothing is left to train.
+        """
+        assert point.checkpoint is not None
+        if point.path != self.last_path:
+            save_checkpoint(self.last_path, point.checkpoint)
+        if is_best and not point.best_is_whole:
+            save_checkpoint(self.best_path, point.checkpoint)
 
     def last(self) -> Checkpoint | None:
         """The checkpoint that training resumes from; None before the first one was written."""
