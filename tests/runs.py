@@ -44,6 +44,14 @@ TINY_OPTIONS = ("--hidden", "8", "--batch", "4", "--window", "10", "--steps", "2
 CONFIG = {"model": {}, "training": {}, "corpus": {"name": "x", "sources": [], "sha256": "", "characters": 9}}
 WALL_CLOCK = {"seconds", "chars_per_second", "report_seconds"}
 
+CELLS: dict[str, dict[str, Any]] = {  # fields of ModelSpec
+    "gru": {},
+    "gru after": {"reset": "after"},
+    "lstm": {"cell": "lstm"},
+    "tanh": {"cell": "rnn"},
+    "relu": {"cell": "rnn", "activation": "relu"},
+}
+
 few_examples = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

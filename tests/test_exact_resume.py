@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import TINY, Faults, HandClock, bits_of_run, run_to_end, sample_of, short_corpus, stop_at, tiny_run
+from runs import CELLS, TINY, Faults, HandClock, bits_of_run, run_to_end, sample_of, short_corpus, stop_at, tiny_run
 
 from charlm.optim.optimizers import LEARNING_RATES
 from charlm.optim.schedules import SHAPES
@@ -21,13 +21,6 @@ from charlm.training import train
 
 EPOCH = 7  # windows of TINY in an epoch of short_corpus
 
-CELLS: dict[str, dict[str, Any]] = {
-    "gru": {},
-    "gru after": {"reset": "after"},
-    "lstm": {"cell": "lstm"},
-    "tanh": {"cell": "rnn"},
-    "relu": {"cell": "rnn", "activation": "relu"},
-}
 OPTIMIZERS: dict[str, dict[str, Any]] = {name: {"optimizer": name} for name in LEARNING_RATES} | {
     "plain": {"momentum": 0.0}
 }
