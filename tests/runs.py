@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -333,6 +334,27 @@ def charlm_command(*arguments: object) -> list[str]:
 def environment(**changes: str) -> dict[str, str]:
     """This process's, with one thread for the matrix arithmetic."""
     return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does; fails where it does not come within half a minute."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never came so far"
+        time.sleep(0.005)
+
+
+def holds_something(path: Path) -> Callable[[], bool]:
+    """Whether a file is there and not empty, as a question to wait with."""
+    return lambda: path.exists() and path.stat().st_size > 0
+
+
+def the_command(err: str) -> list[str]:
+    """The command that was printed, as a shell reads it."""
+    (line,) = [line for line in err.splitlines() if "charlm train --resume" in line]
+    program, *arguments = shlex.split(line[line.index("charlm train") :])
+    assert program == "charlm"
+    return [sys.executable, "-m", "charlm", *arguments]
 
 
 def charlm_process(*arguments: object, cwd: Path, text: bytes = b"", **changes: str) -> Outcome:
