@@ -298,7 +298,7 @@ def _clip(grads: NamedArrays, spec: TrainSpec) -> float:
 
 def _passes(before: float, share: float, marks: int) -> bool:
     """Whether the used share of the budget went past one of `marks` evenly spaced marks, the last at its end."""
-    return int(share * marks) > int(before * marks)
+    return int(share * marks + 1e-9) > int(before * marks + 1e-9)  # 29 / 200 * 200 is a little less than 29
 
 
 def _require(holds: bool, name: str, expected: str, came: object) -> None:

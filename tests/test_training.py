@@ -291,7 +291,9 @@ def test_budgets_of_steps_and_epochs(budget: dict[str, float], steps: int, corpu
     assert list(train(Run.open(run.path), corpus)) == []
 
 
-@pytest.mark.parametrize(("steps", "evaluations", "reports"), [(24, 4, 8), (7, 3, 5), (5, 20, 200), (30, 1, 1)])
+@pytest.mark.parametrize(
+    ("steps", "evaluations", "reports"), [(24, 4, 8), (7, 3, 5), (5, 20, 200), (30, 1, 1), (200, 20, 200)]
+)
 def test_how_often_it_looks(steps: int, evaluations: int, reports: int, corpus: Corpus, tmp_path: Path) -> None:
     """Law: as many evaluations and reports as asked, or as there are updates; the last update has both."""
     spec = replace(TINY, steps=steps, evaluations=evaluations, reports=reports)
