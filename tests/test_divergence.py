@@ -73,7 +73,7 @@ def test_an_evaluation_that_overflows_is_a_divergence(activation: str, corpus: C
 SIZES: list[dict[str, Any]] = [{}, {"layers": 3}, {"hidden": 40}, {"embedding": 8, "tied": True, "layers": 2}]
 
 
-@settings(few_examples, max_examples=40)
+@settings(few_examples, max_examples=25)
 @given(
     exponent=st.floats(-6, 3),
     cell=st.sampled_from(list(CELLS.values())),
@@ -139,7 +139,7 @@ def only_numbers_on_the_disk(run: Run) -> None:
         assert all(math.isfinite(value) for value in record.values() if isinstance(value, float)), record
 
 
-@pytest.mark.parametrize("learning_rate", ["1e-6", "1", "1e3"])
+@pytest.mark.parametrize("learning_rate", ["1e-6", "1e3"])
 @pytest.mark.parametrize("cell", [("gru",), ("rnn", "--activation", "relu", "--layers", "2")], ids=" ".join)
 def test_the_command_at_any_learning_rate(
     cell: tuple[str, ...], learning_rate: str, corpus: Corpus, tmp_path: Path
@@ -196,7 +196,7 @@ def test_going_back_outlives_a_stop_and_a_crash(
 def test_every_failing_write_of_going_back(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: whichever write fails, going on gives the run that went back, or the one that never had to."""
     score_worse_and_worse(monkeypatch)
-    spec = replace(TINY, steps=6, evaluations=3, reports=6)  # evaluated after 2, 4 and 6
+    spec = replace(TINY, steps=6, evaluations=3, reports=2)  # evaluated after 2, 4 and 6
     calm = bits_of_run(run_to_end(tiny_run(tmp_path / "calm", corpus, spec), corpus))
     Explosions(monkeypatch, {5})
     went_back = bits_of_run(run_to_end(tiny_run(tmp_path / "back", corpus, spec), corpus))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runs import TINY, charlm_command, charlm_process, environment, short_corpus, stop_at, tiny_run, wait_until
+from runs import TINY, charlm, charlm_command, charlm_process, environment, short_corpus, stop_at, tiny_run, wait_until
 
 from charlm.errors import RunError, StorageError
 from charlm.store.checkpoint import load_checkpoint
@@ -78,13 +78,15 @@ def test_a_second_training_is_refused(trainer: subprocess.Popen[bytes], run: Run
     assert trainer.poll() is None and half_written.exists()
 
 
-@pytest.mark.parametrize("budget", ["--steps", "--epochs", "--minutes"])
-def test_a_refused_training_changes_nothing(budget: str, trainer: subprocess.Popen[bytes], run: Run) -> None:
+def test_a_refused_training_changes_nothing(
+    trainer: subprocess.Popen[bytes], run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Law: nor the budget of the one that is running, which a later resume goes on with."""
     before = (run.path / "config.json").read_bytes()
-    refused = charlm_process("train", "--resume", run.path, budget, 9, cwd=run.path.parent)
-    assert refused.is_clear_error(1), refused
-    assert (run.path / "config.json").read_bytes() == before
+    for budget in ("--steps", "--epochs", "--minutes"):
+        refused = charlm(capsys, "train", "--resume", run.path, budget, 9)
+        assert refused.is_clear_error(1), refused
+        assert (run.path / "config.json").read_bytes() == before
     assert trainer.poll() is None
 
 

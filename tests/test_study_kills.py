@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "study_kills.py"
 
 def test_a_few_kills(tmp_path: Path) -> None:
     """Law: after kill -9 at random moments all files are whole, and the end is that of a run without any."""
-    command = [sys.executable, SCRIPT, "--kills", "4", "--steps", "100"]
+    command = [sys.executable, SCRIPT, "--kills", "4", "--steps", "60"]
     changes = {"TMPDIR": str(tmp_path), "PYTHONWARNINGS": "error"}
     done = subprocess.run(command, env=environment(**changes), capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, ""), done
