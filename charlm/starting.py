@@ -62,15 +62,16 @@ def change_budget(
 ) -> None:
     """Give a run another budget in all, in place of the one it has; the schedule follows it.
 
-    Exactly one of the three is given. Raises SpecError.
+    Exactly one of the three is given. Raises SpecError, or RunError where the run is being trained: it keeps its own.
     """
     if [minutes, steps, epochs].count(None) != 2:
         raise SpecError("a budget is one of minutes, steps and epochs: give exactly one")
     spec = replace(train_spec(run), steps=steps, epochs=epochs)
     if minutes is not None:
         spec = replace(spec, minutes=minutes)
-    run.config["training"] = asdict(spec)
-    run.save_config()
+    with run.held():
+        run.config["training"] = asdict(spec)
+        run.save_config()
 
 
 def change_workers(run: Run, workers: int | None) -> list[str]:

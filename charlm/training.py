@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,7 @@ def _train(
     training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
     team = Team(model_spec(run), spec.rule, spec.batch, workers)
     tally = _begin(run, team, spec)
+    run.forget_metrics_after(tally.step)
     reading = with_escape(corpus.once, corpus.vocabulary.escape)
     windows_from = partial(streams, training_ids, spec.window, spec.batch, spec.rng_seed, reading=reading)
     schedule = Schedule(spec.peak_learning_rate, spec.schedule)
@@ -227,6 +228,8 @@ def _train(
                     loss = score_ids(team.model, team.params, validation_ids, corpus.vocabulary.start).nats_per_char
             if _has_diverged(team, nats, norm, loss):
                 _go_back(run, team, spec, tally)
+                save(run.last_path)  # at once: it may be newer than the best, and would be resumed from
+                run.forget_metrics_after(tally.step)
                 windows = windows_from(start=tally.step)
                 share = budget.share(tally.step, tally.seconds)
                 continue
@@ -258,16 +261,14 @@ def _begin(run: Run, team: Team, spec: TrainSpec, from_best: bool = False) -> Ta
         for name, array in team.memory.items():
             array[...] = memory[name]
         state, tally = point.checkpoint.state, Tally.of(point.checkpoint.progress)
-        if not point.best_is_whole:
-            if tally.best_step == tally.step:  # what is whole was the best
-                save_checkpoint(run.best_path, point.checkpoint)
-            else:
-                tally.best_nats = tally.best_step = None  # so the next evaluation writes a whole one
+        is_best = tally.best_step == tally.step
+        if not point.best_is_whole and not is_best:
+            tally.best_nats = tally.best_step = None  # so the next evaluation writes a whole one
+        run.mend(point, is_best)
     else:
         team.params.copy_from(team.model.initial_params(np.random.default_rng([spec.rng_seed, INITIAL])))
         for array in team.memory.values():
             array[...] = 0
-    run.forget_metrics_after(tally.step)
     team.begin(state)
     return tally
 
@@ -282,11 +283,8 @@ def _go_back(run: Run, team: Team, spec: TrainSpec, tally: Tally) -> None:
             f"training diverged at step {tally.step}, also after {MOST_ROLLBACKS} times going back and halving the "
             f"learning rate: start again with a lower --lr or --clip-norm; all in {run.path} is from before and good"
         )
-    seconds, rollbacks = tally.seconds, tally.rollbacks + 1
     good = _begin(run, team, spec, from_best=True)
-    for field in fields(Tally):
-        setattr(tally, field.name, getattr(good, field.name))
-    tally.seconds, tally.rollbacks = seconds, rollbacks
+    vars(tally).update(asdict(good) | {"seconds": tally.seconds, "rollbacks": tally.rollbacks + 1})
 
 
 def _has_diverged(team: Team, nats: float, norm: float, loss: float) -> bool:
@@ -295,7 +293,8 @@ def _has_diverged(team: Team, nats: float, norm: float, loss: float) -> bool:
     To know nothing costs ln V; twice that and 8 more is to be sure of what is wrong.
     """
     exploded = 2 * math.log(team.model.spec.vocabulary) + 8
-    return not (max(nats, loss) < exploded and math.isfinite(norm + loss) and np.isfinite(team.params.flat).all())
+    all_finite = all(np.isfinite(array).all() for array in (team.params.flat, *team.memory.values()))
+    return not (max(nats, loss) < exploded and math.isfinite(norm + loss) and all_finite)
 
 
 def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -311,7 +310,7 @@ def _dropout_masks(model: CharLM, spec: TrainSpec, step: int) -> Masks | None:
 
 def _passes(before: float, share: float, marks: int) -> bool:
     """Whether the used share of the budget went past one of `marks` evenly spaced marks, the last at its end."""
-    return int(share * marks) > int(before * marks)
+    return int(share * marks + 1e-9) > int(before * marks + 1e-9)  # 29 / 200 * 200 is a little less than 29
 
 
 def _require(holds: bool, name: str, expected: str, came: object) -> None:

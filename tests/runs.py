@@ -9,10 +9,12 @@ import io
 import json
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +24,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
+from charlm import learner
 from charlm.cli import main
-from charlm.nn.arrays import NamedArrays
+from charlm.nn.arrays import Floats, Ids, NamedArrays
+from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.starting import new_run
 from charlm.store import atomic
@@ -40,6 +44,14 @@ TINY = TrainSpec(batch=4, window=10, steps=24, evaluations=4, reports=8)
 TINY_OPTIONS = ("--hidden", "8", "--batch", "4", "--window", "10", "--steps", "24")
 CONFIG = {"model": {}, "training": {}, "corpus": {"name": "x", "sources": [], "sha256": "", "characters": 9}}
 WALL_CLOCK = {"seconds", "chars_per_second", "report_seconds"}
+
+CELLS: dict[str, dict[str, Any]] = {  # fields of ModelSpec
+    "gru": {},
+    "gru after": {"reset": "after"},
+    "lstm": {"cell": "lstm"},
+    "tanh": {"cell": "rnn"},
+    "relu": {"cell": "rnn", "activation": "relu"},
+}
 
 few_examples = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -258,6 +270,34 @@ class _FaultyFile:
         return getattr(self._file, name)
 
 
+class Explosions:
+    """Makes training's loss, or its slope, explode at some of the updates, counted over all that are tried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int], nats: float = 1e3, slope: float = 1.0) -> None:
+        self.at, self.nats, self.slope = at, nats, slope
+        self.tried = 0
+        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
+
+    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
+        self.tried += 1
+        nats, dlogits = cross_entropy(logits, targets)
+        return (self.nats, dlogits * self.slope) if self.tried in self.at else (nats, dlogits)
+
+
+class HandClock:
+    """A clock on which every update takes the same time, and nothing else any."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.now = 0.0
+        self.seconds = seconds
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
+
+    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
+        self.now += self.seconds
+        return cross_entropy(logits, targets)
+
+
 class Outcome(NamedTuple):
     """What a command left: its exit code and what it wrote."""
 
@@ -294,6 +334,27 @@ def charlm_command(*arguments: object) -> list[str]:
 def environment(**changes: str) -> dict[str, str]:
     """This process's, with one thread for the matrix arithmetic."""
     return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does; fails where it does not come within half a minute."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never came so far"
+        time.sleep(0.005)
+
+
+def holds_something(path: Path) -> Callable[[], bool]:
+    """Whether a file is there and not empty, as a question to wait with."""
+    return lambda: path.exists() and path.stat().st_size > 0
+
+
+def the_command(err: str) -> list[str]:
+    """The command that was printed, as a shell reads it."""
+    (line,) = [line for line in err.splitlines() if "charlm train --resume" in line]
+    program, *arguments = shlex.split(line[line.index("charlm train") :])
+    assert program == "charlm"
+    return [sys.executable, "-m", "charlm", *arguments]
 
 
 def charlm_process(*arguments: object, cwd: Path, text: bytes = b"", **changes: str) -> Outcome:

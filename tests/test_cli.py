@@ -165,13 +165,14 @@ def test_resume_with_a_fixed_option(fixed: str, here: Path, capsys: Capture) -> 
     assert files_below(here) == before
 
 
-def test_resume_after_the_text_changed(here: Path, capsys: Capture) -> None:
-    """Law: refused, nothing is changed."""
+@pytest.mark.parametrize("budget", ["", "--steps 99", "--epochs 99", "--minutes 99"])
+def test_resume_after_the_text_changed(budget: str, here: Path, capsys: Capture) -> None:
+    """Law: refused, nothing is changed, the budget neither."""
     charlm(capsys, "train", "short.txt", *TINY_OPTIONS, "--quiet")
     with (here / "short.txt").open("a") as file:
         file.write("more\n")
     before = files_below(here)
-    assert charlm(capsys, "train", "--resume", "checkpoints/short").is_clear_error(1)
+    assert charlm(capsys, "train", "--resume", "checkpoints/short", *budget.split()).is_clear_error(1)
     assert files_below(here) == before
 
 

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext, suppress
 from typing import Any
 
 import click
@@ -248,6 +248,7 @@ def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: d
         raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
     run = Run.open(resume)
     corpus, notes = _read(sources or run.sources, quiet), resume_notes(run)
+    train(run, corpus).close()  # not begun: refuses another text
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
         change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
     return corpus, run, [*notes, *change_workers(run, settings["workers"])]
@@ -261,15 +262,18 @@ def _read(sources: Sequence[str], quiet: bool) -> Corpus:
 def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_json: bool) -> None:
     """Train, showing what happens, until the budget is used or a signal comes."""
     progress: Progress | None = None
-    training = train(run, corpus, workers)
-    with Interrupts() as interrupts, Watcher(run, corpus, quiet) as watcher:
+    with (
+        Interrupts() as interrupts,
+        Watcher(run, corpus, quiet) as watcher,
+        closing(train(run, corpus, workers)) as training,  # closing it saves, also where showing it fails
+    ):
         for progress in training:
             watcher.show(progress)
             if interrupts.signal:
-                training.close()  # saves
                 break
     if interrupts.signal and progress is not None and progress.share < 1:
-        click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
+        with suppress(BrokenPipeError):  # whoever read this may have gone by the same Ctrl-C
+            click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
         sys.exit(128 + interrupts.signal)
     if progress is None:
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)

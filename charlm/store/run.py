@@ -13,8 +13,8 @@ from typing import Any
 
 from charlm.errors import CheckpointError, RunError
 from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomic
-from charlm.store.checkpoint import Checkpoint, load_checkpoint
-from charlm.store.lock import locked
+from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlm.store.lock import LOCK, locked
 from charlm.store.strict_json import parse_json
 
 RUNS = Path("checkpoints")
@@ -76,17 +76,22 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, config: dict[str, Any]) -> Run:
-        """Make a new run directory. Raises RunError where `path` is taken: a run is never overwritten."""
+        """Make a new run directory. Raises RunError where `path` is taken: a run is never overwritten.
+
+        A directory in which a creation was killed is as an empty one.
+        """
+        taken = RunError(f"{path} exists and is not empty: choose another --out, or go on with --resume {path}")
         with told_in_one_line("create the run directory", path):
             try:
                 path.mkdir(parents=True)
             except FileExistsError:
-                if not path.is_dir() or any(path.iterdir()):
-                    raise RunError(
-                        f"{path} exists and is not empty: choose another --out, or go on with --resume {path}"
-                    ) from None
+                if not path.is_dir() or not all(map(_is_left_by_a_creation, path.iterdir())):
+                    raise taken from None
         run = cls(path, config)
-        run.save_config()
+        with run.held():
+            if is_run(path):  # another process was quicker
+                raise taken
+            run.save_config()
         return run
 
     @classmethod
@@ -176,6 +181,17 @@ class Run:
         last_first = max(found, key=lambda entry: (entry[0] == self.last_path, entry[1].step))
         return ResumePoint(last_first[1], last_first[0], tuple(damaged.values()), best_is_whole)
 
+    def mend(self, point: ResumePoint, is_best: bool) -> None:
+        """Write what training goes on from where the last checkpoint, or the best if it is that, is missing or damaged.
+
+        Otherwise they would stay so where the budget is used and nothing is left to train.
+        """
+        assert point.checkpoint is not None
+        if point.path != self.last_path:
+            save_checkpoint(self.last_path, point.checkpoint)
+        if is_best and not point.best_is_whole:
+            save_checkpoint(self.best_path, point.checkpoint)
+
     def last(self) -> Checkpoint | None:
         """The checkpoint that training resumes from; None before the first one was written."""
         return self.resume_point().checkpoint
@@ -209,6 +225,10 @@ def _is_config(config: Any) -> bool:
 def _fits(value: Any, kinds: Mapping[str, Any]) -> bool:
     """Whether a value is a JSON object that has these keys with values of these kinds."""
     return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
+
+
+def _is_left_by_a_creation(path: Path) -> bool:
+    return path.name == LOCK or path.match(f".{CONFIG}.*.tmp")
 
 
 def is_run(path: str | Path) -> bool:
