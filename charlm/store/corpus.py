@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -144,9 +145,12 @@ def _unchanged_bytes(path: str | Path) -> bytes:
     """The content of a file. Raises CorpusError where it was written to meanwhile: half of it would be new."""
     with Path(path).open("rb") as file:
         before = os.fstat(file.fileno())
+        if stat.S_ISCHR(before.st_mode) or stat.S_ISBLK(before.st_mode):  # /dev/zero has no end
+            raise CorpusError(f"{path} is a device, not a text: name a file, or - for standard input")
         data = file.read()
         after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    is_file = stat.S_ISREG(before.st_mode)  # a pipe is written to while it is read: that is how it works
+    if is_file and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise CorpusError(f"{path} was changed while it was read: wait until it is complete, and try again")
     return data
 
