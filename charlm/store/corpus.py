@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import os
@@ -20,7 +21,16 @@ from charlm.errors import CorpusError
 from charlm.text.vocabulary import Vocabulary
 
 STANDARD_INPUT = "-"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+UTF8 = "convert it, for example with iconv -f {} -t UTF-8"
+FOREIGN = (  # how a file begins that is no UTF-8 text, what it is, and the next move; the longer beginning first
+    (codecs.BOM_UTF32_LE, "UTF-32, not UTF-8", UTF8.format("UTF-32")),
+    (codecs.BOM_UTF32_BE, "UTF-32, not UTF-8", UTF8.format("UTF-32")),
+    (codecs.BOM_UTF16_LE, "UTF-16, not UTF-8", UTF8.format("UTF-16")),
+    (codecs.BOM_UTF16_BE, "UTF-16, not UTF-8", UTF8.format("UTF-16")),
+    (b"\x1f\x8b", "gzip", "give it a name that ends in .gz, or unpack it"),
+    (b"PK\x03\x04", "a zip archive (or .docx, .odt, .epub)", "name the text in it, saved as UTF-8"),
+    (b"%PDF-", "a PDF", "save its text as UTF-8, for example with pdftotext"),
+)
 UNPACKED_RATIO, UNPACKED_AT_LEAST = 200, 2**20  # how many times its size, and how many bytes, a .gz may unpack to
 
 
@@ -171,16 +181,15 @@ def _unpacked(path: str | Path, data: bytes) -> bytes:
 def _clean(source: str, data: bytes) -> Text:
     """Decode UTF-8 strictly, drop a byte order mark, fold line ends to LF; refuse what is not text."""
     name = "standard input" if source == STANDARD_INPUT else source
-    if data.startswith(UTF16_MARKS):
-        raise CorpusError(f"{name} is UTF-16, not UTF-8: convert it, for example with iconv -f UTF-16 -t UTF-8")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise CorpusError(_where_not_utf8(name, data, error.start)) from None
+        raise CorpusError(_foreign(name, data) or _where_not_utf8(name, data, error.start)) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise CorpusError(
-            f"{name}, line {line}: a NUL character: this is not UTF-8 text; remove it, or convert the file if it is "
+            _foreign(name, data)
+            or f"{name}, line {line}: a NUL character: this is not UTF-8 text; remove it, or convert the file if it is "
             "UTF-16 (iconv -f UTF-16LE -t UTF-8)"
         )
 
@@ -189,6 +198,13 @@ def _clean(source: str, data: bytes) -> Text:
     if line_ends:
         clean = clean.replace("\r\n", "\n").replace("\r", "\n")
     return Text(name, clean, text.startswith("\ufeff"), line_ends)
+
+
+def _foreign(name: str, data: bytes) -> str | None:
+    """What the content of a file is that is not text, where its beginning tells."""
+    return next(
+        (f"{name} is {kind}: {advice}" for beginning, kind, advice in FOREIGN if data.startswith(beginning)), None
+    )
 
 
 def _where_not_utf8(name: str, data: bytes, position: int) -> str:
