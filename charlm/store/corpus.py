@@ -21,12 +21,12 @@ from charlm.errors import CorpusError
 from charlm.text.vocabulary import Vocabulary
 
 STANDARD_INPUT = "-"
-UTF8 = "convert it, for example with iconv -f {} -t UTF-8"
+CONVERT = "convert it, for example with iconv -f {} -t UTF-8"
 FOREIGN = (  # how a file begins that is no UTF-8 text, what it is, and the next move; the longer beginning first
-    (codecs.BOM_UTF32_LE, "UTF-32, not UTF-8", UTF8.format("UTF-32")),
-    (codecs.BOM_UTF32_BE, "UTF-32, not UTF-8", UTF8.format("UTF-32")),
-    (codecs.BOM_UTF16_LE, "UTF-16, not UTF-8", UTF8.format("UTF-16")),
-    (codecs.BOM_UTF16_BE, "UTF-16, not UTF-8", UTF8.format("UTF-16")),
+    (codecs.BOM_UTF32_LE, "UTF-32, not UTF-8", CONVERT.format("UTF-32")),
+    (codecs.BOM_UTF32_BE, "UTF-32, not UTF-8", CONVERT.format("UTF-32")),
+    (codecs.BOM_UTF16_LE, "UTF-16, not UTF-8", CONVERT.format("UTF-16")),
+    (codecs.BOM_UTF16_BE, "UTF-16, not UTF-8", CONVERT.format("UTF-16")),
     (b"\x1f\x8b", "gzip", "give it a name that ends in .gz, or unpack it"),
     (b"PK\x03\x04", "a zip archive (or .docx, .odt, .epub)", "name the text in it, saved as UTF-8"),
     (b"%PDF-", "a PDF", "save its text as UTF-8, for example with pdftotext"),
@@ -120,13 +120,14 @@ def _files_of(source: str | Path) -> list[str | Path]:
     if str(source) == STANDARD_INPUT:
         return [STANDARD_INPUT]
     path = Path(source)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [path]
     found = sorted(
         file
         for folder, _, names in os.walk(path, onerror=_refuse_folder)  # follows no links to folders, so it ends
         for file in (Path(folder, name) for name in names)
-        if file.name.endswith((".txt", ".txt.gz")) and (file.is_file() or not file.exists())  # no pipe: it would block
+        if file.name.endswith((".txt", ".txt.gz"))
+        and (os.path.isfile(file) or not os.path.exists(file))  # no pipe: it would block
     )
     if not found:
         raise CorpusError(f"no .txt or .txt.gz file in the folder {path}: name the files, or put texts there")
@@ -143,8 +144,9 @@ def _bytes_of(path: str | Path) -> bytes:
         raise CorpusError(f"no such file: {path}; give a text file, a folder of .txt files, or - for input") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise CorpusError(f"{path} is not a whole gzip file ({error}): fetch or compress it again") from None
-    except OSError as error:
-        raise CorpusError(f"cannot read {path}: {error.strerror}; name a text file that you may read") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CorpusError(f"cannot read {path}: {reason}; name a text file that you may read") from None
 
 
 def _refuse_folder(error: OSError) -> None:
