@@ -6,6 +6,7 @@ import codecs
 import gzip
 import hashlib
 import os
+import re
 import stat
 import sys
 import zlib
@@ -126,7 +127,7 @@ def _files_of(source: str | Path) -> list[str | Path]:
         file
         for folder, _, names in os.walk(path, onerror=_refuse_folder)  # follows no links to folders, so it ends
         for file in (Path(folder, name) for name in names)
-        if file.name.endswith((".txt", ".txt.gz"))
+        if file.name.lower().endswith((".txt", ".txt.gz"))
         and (os.path.isfile(file) or not os.path.exists(file))  # no pipe: it would block
     )
     if not found:
@@ -139,7 +140,7 @@ def _bytes_of(path: str | Path) -> bytes:
         if path == STANDARD_INPUT:
             return sys.stdin.buffer.read()
         data = _unchanged_bytes(path)
-        return _unpacked(path, data) if str(path).endswith(".gz") else data
+        return _unpacked(path, data) if str(path).lower().endswith(".gz") else data
     except FileNotFoundError:
         raise CorpusError(f"no such file: {path}; give a text file, a folder of .txt files, or - for input") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -223,7 +224,7 @@ def _name_of(source: str | Path) -> str:
     if str(source) == STANDARD_INPUT:
         return "stdin"
     name = Path(os.path.abspath(source)).name
-    return name.removesuffix(".gz").removesuffix(".txt") or "text"
+    return re.sub(r"(\.txt)?(\.gz)?\Z", "", name, flags=re.IGNORECASE) or "text"
 
 
 def _listed(sources: Sequence[str | Path]) -> str:
