@@ -170,6 +170,8 @@ def _unchanged_bytes(path: str | Path) -> bytes:
 
 def _unpacked(path: str | Path, data: bytes) -> bytes:
     """The content of a gzip file. Raises CorpusError where it is out of proportion: text packs to a few per cent."""
+    if not data:
+        raise EOFError("it has 0 bytes")  # to GzipFile that is a whole text of no characters
     limit = UNPACKED_AT_LEAST + UNPACKED_RATIO * len(data)
     with gzip.GzipFile(fileobj=BytesIO(data)) as file:
         text = file.read(limit + 1)
