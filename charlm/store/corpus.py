@@ -225,7 +225,7 @@ def _where_not_utf8(name: str, data: bytes, position: int) -> str:
 def _name_of(source: str | Path) -> str:
     if str(source) == STANDARD_INPUT:
         return "stdin"
-    name = Path(os.path.abspath(source)).name
+    name = os.fsencode(Path(os.path.abspath(source)).name).decode("utf-8", "surrogateescape")  # whatever the locale
     return re.sub(r"(\.txt)?(\.gz)?\Z", "", name, flags=re.IGNORECASE) or "text"
 
 
