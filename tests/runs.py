@@ -292,8 +292,9 @@ def charlm_command(*arguments: object) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's, with one thread for the matrix arithmetic."""
-    return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
+    """This process's, with one thread for the matrix arithmetic, and with output buffered as users have it."""
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return usual | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
 
 
 def charlm_process(*arguments: object, cwd: Path, text: bytes = b"", **changes: str) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -33,4 +34,5 @@ class Interrupts:
             os._exit(128 + number)
         self.signal = number
         # Not through sys.stderr: the signal may have come in the middle of a write to it.
-        os.write(2, b"\nFinishing the step and saving ... (once more to leave at once)\n")
+        with suppress(OSError):  # nobody may be reading
+            os.write(2, b"\nFinishing the step and saving ... (once more to leave at once)\n")
