@@ -33,10 +33,10 @@ def command(arguments: tuple[str, ...], as_json: bool) -> None:
         except UnknownCharacterError as error:
             raise UnknownCharacterError(f"{text.source}, {error}") from None
         texts.append(replace(text, text=""))  # only its notes are still needed
-    for note in clean_up_notes(texts):
-        click.echo(note, err=True)
     if not total.characters:
         raise CorpusError("the text is empty: there is nothing to score; name a text with at least one character")
+    for note in clean_up_notes(texts):
+        click.echo(note, err=True)
     result = {
         "characters": total.characters,
         "nats": total.nats,
