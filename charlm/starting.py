@@ -16,7 +16,7 @@ from charlm.parallel import blas_name, blas_thread_count
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run, free_run_path
 from charlm.text.streams import fitting_window
-from charlm.training import TrainSpec, split, train_spec
+from charlm.training import TrainSpec, require_memory_for, split, train_spec
 from charlm.version import __version__
 
 
@@ -37,6 +37,8 @@ def new_run(
     CharLM(model).require_causal()
     training_ids, _ = split(corpus.ids, spec.val_fraction)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
+    resolved = replace(spec, window=window, batch=batch, learning_rate=spec.peak_learning_rate)
+    require_memory_for(model, resolved)
     config = {
         **_surroundings(),
         "python": platform.python_version(),
@@ -48,7 +50,7 @@ def new_run(
             "characters": len(corpus.ids),
         },
         "model": asdict(model),
-        "training": asdict(replace(spec, window=window, batch=batch, learning_rate=spec.peak_learning_rate)),
+        "training": asdict(resolved),
     }
     return Run.create(Path(out) if out is not None else free_run_path(corpus.name), config)
 

@@ -17,6 +17,7 @@ import numpy as np
 from charlm.budget import Budget, Clock
 from charlm.errors import CorpusError, DivergenceError, RunError, SpecError
 from charlm.journal import Journal, Progress, Tally
+from charlm.memory import require_memory, training_bytes
 from charlm.nn.arrays import Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
@@ -166,9 +167,24 @@ def training_budget(spec: TrainSpec, training_characters: int) -> Budget:
     )
 
 
+def require_memory_for(model: ModelSpec, spec: TrainSpec) -> None:
+    """Raise SpecError where a training takes more memory than there is."""
+    require_memory(
+        training_bytes(
+            model,
+            window=spec.window,
+            batch=spec.batch,
+            optimizer=spec.optimizer,
+            momentum=spec.momentum,
+            dropout=spec.dropout,
+        )
+    )
+
+
 def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, None, None]:
     training_ids, validation_ids = split(corpus.ids, spec.val_fraction)
     model = CharLM(model_spec(run))
+    require_memory_for(model.spec, spec)  # another machine than the one where the run began may have less
     params, optimizer, state, tally = _begin(run, model, spec)
     grads = NamedArrays.like(params)
     schedule = Schedule(spec.peak_learning_rate, spec.schedule)

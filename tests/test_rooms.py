@@ -17,7 +17,7 @@ PACKAGE = Path(charlm.__file__).parent
 FOLDERS = ("nn", "text", "optim", "store", "cli")  # rooms of several files; any other file is a room of its own
 FRONT_DOOR = "the front door"
 
-LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "journal"}
+LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "memory", "journal"}
 VERBS = {"training", "scoring", "sampling", "plotting"}
 ABOVE_VERBS = {"trained", "standing", "starting"}
 
@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
     "budget": set(),
+    "memory": {"errors", "nn"},
     "nn": {"errors"},
     "text": {"errors"},
     "optim": {"errors"},

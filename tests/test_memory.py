@@ -1,0 +1,122 @@
+"""What a training takes is known before it begins, and what does not fit is refused in one line."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import LANTERNS, lanterns, tiny_run
+from runs import charlm as command_line
+
+import charlm.memory
+from charlm.errors import SpecError
+from charlm.memory import available_bytes, require_memory, training_bytes
+from charlm.nn.model import ModelSpec
+from charlm.starting import new_run
+from charlm.store.corpus import Corpus
+from charlm.training import TrainSpec, train
+
+EVERY = [
+    ({}, {}),
+    ({}, {"layers": 3}),
+    ({"dropout": 0.5}, {"layers": 2, "residual": False}),
+    ({"optimizer": "adam"}, {"cell": "lstm", "layers": 2}),
+    ({"optimizer": "rmsprop"}, {"reset": "after"}),
+    ({"momentum": 0.0}, {"cell": "rnn"}),
+    ({"optimizer": "adamw"}, {"embedding": 64, "tied": True}),
+]
+
+
+def peak(corpus: Corpus, path: Path, spec: TrainSpec, **network: Any) -> int:
+    """The bytes that one update, one evaluation and the saving of it held at most, beside what was there before."""
+    run = new_run(corpus, path, spec, **network)
+    tracemalloc.start()
+    try:
+        for _ in train(run, corpus):
+            pass
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("training", "network"), EVERY)
+@pytest.mark.parametrize(("window", "batch", "hidden"), [(1000, 8, 64), (4, 2, 512)], ids=["wide", "heavy"])
+def test_the_estimate(window: int, batch: int, hidden: int, training: Any, network: Any, tmp_path: Path) -> None:
+    """Law: training takes what is said, long windows and large networks alike.
+
+    What safetensors holds while it writes is not Python's, and not counted here.
+    """
+    if network.get("tied"):
+        network = network | {"embedding": hidden}
+    spec = TrainSpec(steps=1, evaluations=1, window=window, batch=batch, **training)
+    run_peak = peak(lanterns(), tmp_path / "run", spec, hidden=hidden, **network)
+    model = ModelSpec(len(lanterns().vocabulary), hidden, **network)
+    optimizer = {name: training[name] for name in training if name != "dropout"}
+    estimate = training_bytes(model, window=window, batch=batch, dropout=spec.dropout, **optimizer)
+    assert 0.75 * estimate < run_peak < 1.25 * estimate
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with one megabyte."""
+    monkeypatch.setattr(charlm.memory, "available_bytes", lambda: 2**20)
+
+
+@pytest.mark.parametrize("option", ["--hidden 2000", "--layers 50", "--batch 500", "--window 1000 --batch 64"])
+def test_more_than_there_is(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, little: None
+) -> None:
+    """Law: one line about memory, exit code 1, and no run."""
+    monkeypatch.chdir(tmp_path)
+    done = command_line(capsys, "train", LANTERNS, "--hidden", 8, "--steps", 1, *option.split())
+    assert done.is_clear_error(1) and "GB of memory" in done.err and "smaller --hidden" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fits_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: a run from a larger machine is refused before it takes anything, and stays as it is."""
+    run = tiny_run(tmp_path / "run", lanterns())
+    monkeypatch.setattr(charlm.memory, "available_bytes", lambda: 1000)
+    with pytest.raises(SpecError, match="GB of memory"):
+        next(train(run, lanterns()))
+    assert run.last() is None
+
+
+@pytest.mark.parametrize("options", ["--hidden 1000000", "--hidden 1000000000 --layers 1000", "--embedding 10000000"])
+def test_more_than_any_machine_has(
+    options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: refused at once, in one line that names the sizes."""
+    monkeypatch.chdir(tmp_path)
+    done = command_line(capsys, "train", LANTERNS, "--steps", 1, *options.split())
+    assert done.is_clear_error(1) and "parameters" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_enough_and_too_little() -> None:
+    """Law: what just fits is not refused, and where nobody says how much there is nothing is."""
+    require_memory(1000, 1000)
+    with pytest.raises(SpecError):
+        require_memory(1001, 1000)
+
+
+def test_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: a real machine has between 100 MB and a petabyte; the limit of a container counts where it is smaller."""
+    there = available_bytes()
+    assert there is None or 10**8 < there < 10**15
+    monkeypatch.setattr(charlm.memory, "CONTROL_GROUPS", tmp_path)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_bytes() is None or there is None or available_bytes() == pytest.approx(there, rel=0.5)
+    (tmp_path / "memory.max").write_text("5000000\n")
+    assert available_bytes() == 5_000_000
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("4000000\n")
+    assert available_bytes() == 4_000_000
+
+
+def test_a_system_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: then nothing is refused."""
+    monkeypatch.setattr(charlm.memory, "available_bytes", lambda: None)
+    require_memory(2**60)
