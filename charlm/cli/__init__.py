@@ -90,6 +90,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _exit_code(arguments: list[str]) -> int:
     debug: dict[str, Any] = {}
     try:
+        if any("\0" in argument for argument in arguments):  # no shell gives one, but programs may
+            raise click.UsageError("an argument holds a NUL character: leave it out")
         with charlm.make_context("charlm", arguments) as ctx:
             debug = ctx.meta
             charlm.invoke(ctx)
