@@ -218,10 +218,11 @@ def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, Non
                 norm = _clip(grads, spec)
                 optimizer.update(params, grads, learning_rate)
 
-            journal.count(nats, clock.seconds)
-            before, share = share, budget.share(tally.step, tally.seconds)
-            evaluated = _passes(before, share, spec.evaluations)
-            loss = score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char if evaluated else 0.0
+                journal.count(nats, clock.seconds)
+                before, share = share, budget.share(tally.step, tally.seconds)
+                evaluated = _passes(before, share, spec.evaluations)
+                start = corpus.vocabulary.start
+                loss = score_ids(model, params, validation_ids, start).nats_per_char if evaluated else 0.0
             if _has_diverged(model, params, nats, norm, loss):
                 params, optimizer, state = _go_back(run, model, spec, tally)
                 windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)

@@ -417,8 +417,10 @@ def test_numbers_that_may_or_may_not_work(option: str, here: Path) -> None:
 
 def test_divergence_is_told(here: Path) -> None:
     """Law: training that explodes before there is anything to draw is told as what it is."""
-    done = charlm_process("train", "short.txt", "--hidden", "8", "--lr", "1e300", "--quiet", cwd=here)
-    assert done.code == 3 and "diverged" in done.err.splitlines()[-1]
+    for budget in ((), ("--steps", "2")):  # at 2 every step is evaluated, the one that explodes, too
+        done = charlm_process("train", "short.txt", "--hidden", "8", "--lr", "1e300", "--quiet", *budget, cwd=here)
+        assert done.code == 3 and "diverged" in done.err.splitlines()[-1]
+        assert "Warning" not in done.err
 
 
 @pytest.mark.parametrize(
