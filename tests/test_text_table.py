@@ -414,8 +414,8 @@ def call(row: Row, *arguments: object, text: bool = True) -> Done:
         patch.setattr("charlm.cli.watching.plot", mock.Mock())  # the picture would take most of the time
         with pytest.raises(SystemExit) as stop:
             main([str(argument) for argument in arguments])
-    written = [stream.buffer.getvalue().decode("utf-8", "surrogateescape") for stream in (out, err)]
-    return Done(int(stop.value.code or 0), *written)
+    written, told = (stream.buffer.getvalue().decode("utf-8", "surrogateescape") for stream in (out, err))
+    return Done(int(stop.value.code or 0), written, told)
 
 
 @contextmanager
