@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from charlm.parallel.blas import blas_threads as blas_threads
     from charlm.parallel.mpi import mpi_workers as mpi_workers
     from charlm.parallel.workers import Workers as Workers
+    from charlm.plan import TrainSpec as TrainSpec
+    from charlm.plan import train_spec as train_spec
     from charlm.plotting import plot as plot
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
@@ -71,9 +73,7 @@ if TYPE_CHECKING:
     from charlm.text.vocabulary import Vocabulary as Vocabulary
     from charlm.trained import TrainedModel as TrainedModel
     from charlm.trained import load as load
-    from charlm.training import TrainSpec as TrainSpec
     from charlm.training import train as train
-    from charlm.training import train_spec as train_spec
 
 _ROOMS = {
     "CharlmError": "errors",
@@ -111,13 +111,13 @@ _ROOMS = {
     "Vocabulary": "text.vocabulary",
     "TrainedModel": "trained",
     "load": "trained",
-    "TrainSpec": "training",
+    "TrainSpec": "plan",
     "change_budget": "starting",
     "change_workers": "starting",
     "new_run": "starting",
     "resume_notes": "starting",
     "train": "training",
-    "train_spec": "training",
+    "train_spec": "plan",
 }
 
 __all__ = ["__version__", *_ROOMS]

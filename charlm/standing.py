@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from charlm.journal import Tally
+from charlm.plan import model_spec, steps_per_epoch, train_spec, training_length
 from charlm.store.run import Run
-from charlm.training import model_spec, steps_per_epoch, train_spec, training_length
 
 MEMORISING = 0.7  # of the steps: a best model from before that was overtaken by memorising
 

@@ -14,10 +14,10 @@ from charlm.errors import SpecError
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.parallel.blas import blas_name, blas_thread_count
 from charlm.parallel.workers import processors, usual_count
+from charlm.plan import TrainSpec, model_spec, require_memory_for, split, train_spec
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run, free_run_path
 from charlm.text.streams import fitting_window
-from charlm.training import TrainSpec, model_spec, split, train_spec
 from charlm.version import __version__
 
 
@@ -41,6 +41,7 @@ def new_run(
     workers = spec.workers or usual_count(batch, _operations(model, batch, window))
     _require_streams(workers, batch)
     spec = replace(spec, window=window, batch=batch, workers=workers, learning_rate=spec.peak_learning_rate)
+    require_memory_for(model, spec)
     config = {
         **_surroundings(),
         "python": platform.python_version(),

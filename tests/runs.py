@@ -29,13 +29,14 @@ from charlm.cli import main
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
+from charlm.plan import TrainSpec
 from charlm.starting import new_run
 from charlm.store import atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
 from charlm.trained import load
-from charlm.training import TrainSpec, train
+from charlm.training import train
 
 threadpool_limits(1, user_api="blas")  # networks this small only lose by a second thread, and much on a busy machine
 
@@ -332,8 +333,9 @@ def charlm_command(*arguments: object) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's, with one thread for the matrix arithmetic."""
-    return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
+    """This process's, with one thread for the matrix arithmetic, and with output buffered as users have it."""
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return usual | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

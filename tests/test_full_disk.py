@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from runs import TINY, TINY_OPTIONS, Outcome, bits_of_run, charlm, environment, run_to_end, short_corpus, tiny_run
 
+from charlm.plan import TrainSpec
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.run import Run, is_run
-from charlm.training import TrainSpec
 
 OPTIONS = (*TINY_OPTIONS, "--rng-seed", 3, "--quiet")
 SPEC = TrainSpec(batch=TINY.batch, window=TINY.window, steps=TINY.steps, rng_seed=3)

@@ -36,10 +36,11 @@ from charlm.nn.model import ModelSpec
 from charlm.parallel import local, workers
 from charlm.parallel.local import start
 from charlm.parallel.workers import Workers, usual_count
+from charlm.plan import train_spec
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run
-from charlm.training import train, train_spec
+from charlm.training import train
 
 T, B, V, H = 6, 5, 7, 4
 RULE = Rule("sgd", 0.9, 0.0, clip_norm=None, clip_value=None)

@@ -17,14 +17,15 @@ PACKAGE = Path(charlm.__file__).parent
 FOLDERS = ("nn", "text", "optim", "store", "parallel", "cli")  # any other file is a room of its own
 FRONT_DOOR = "the front door"
 
-LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "journal"}
+LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "memory", "journal"}
 VERBS = {"training", "scoring", "sampling", "plotting", "adapting"}
-ABOVE_VERBS = {"trained", "standing", "starting", "listing"}
+ABOVE_VERBS = {"plan", "trained", "standing", "starting", "listing"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
     "budget": set(),
+    "memory": {"errors", "nn"},
     "nn": {"errors"},
     "text": {"errors"},
     "optim": {"errors"},
@@ -32,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"errors", "nn", "text"},
     "journal": {"errors", "store"},
     "learner": {"errors", "nn", "optim", "parallel"},
-    "training": LOWER | {"scoring", "learner"},
+    "plan": LOWER | {"learner"},
+    "training": LOWER | {"scoring", "learner", "plan"},
     "reader": {"nn", "parallel"},
     "lanes": {"nn", "reader"},
     "lines": {"nn", "reader", "lanes"},
@@ -43,8 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trained": LOWER | VERBS,
     "listing": {"errors", "nn", "text", "store", "scoring", "trained"},
     "reference": set(),
-    "standing": LOWER | VERBS,
-    "starting": LOWER | VERBS,
+    "standing": LOWER | VERBS | {"plan"},
+    "starting": LOWER | VERBS | {"plan"},
     FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS | {"learner"},
     "cli": {FRONT_DOOR},
     "__main__": {"cli"},

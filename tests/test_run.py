@@ -16,9 +16,10 @@ from runs import CONFIG, copy_of_trained_run, lanterns
 from charlm import summary
 from charlm.errors import CharlmError, RunError, StorageError
 from charlm.nn.model import ModelSpec
+from charlm.plan import TrainSpec
 from charlm.store.lock import LOCK
 from charlm.store.run import Run, checkpoint_path, free_run_path, is_run, newest_run
-from charlm.training import TrainSpec, train
+from charlm.training import train
 
 
 def refusal(path: str | Path) -> str:

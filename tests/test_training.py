@@ -31,11 +31,12 @@ from runs import (
 from charlm import summary
 from charlm.errors import CharlmError, CorpusError, DivergenceError, RunError, SpecError, StorageError
 from charlm.optim.schedules import Schedule
+from charlm.plan import TrainSpec, split, train_spec, training_length
 from charlm.starting import change_budget, new_run
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
-from charlm.training import SAVE_SECONDS, TrainSpec, split, train, train_spec, training_length
+from charlm.training import SAVE_SECONDS, train
 
 STEPS = TINY.steps or 0
 EPOCH = 7  # windows of TINY in an epoch of short_corpus

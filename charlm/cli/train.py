@@ -278,7 +278,7 @@ def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_js
     if progress is None:
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
     if as_json:
-        click.echo(json.dumps(summary(run)))
+        click.echo(json.dumps(summary(run), ensure_ascii=False))
     else:
         _conclude(run, corpus)
 

@@ -239,7 +239,8 @@ def is_run(path: str | Path) -> bool:
 def free_run_path(name: str, runs: Path = RUNS) -> Path:
     """`runs/name`, or `runs/name-2`, `runs/name-3`, ... where that is taken."""
     safe = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "run"
-    return next(path for path in _numbered(runs / safe) if not path.exists())
+    own = os.fsdecode(safe.encode("utf-8", "surrogateescape"))  # the locale's way to name a file of these bytes
+    return next(path for path in _numbered(runs / own) if not path.exists())
 
 
 def newest_run(runs: Path = RUNS) -> Path:
