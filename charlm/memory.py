@@ -17,6 +17,7 @@ from charlm.nn.model import ModelSpec
 SCALAR = 4  # bytes of a float32
 UNITS = {"gru before": 8, "gru after": 11, "lstm": 12, "rnn": 2}  # scalars per unit, step and stream: see each cell
 OPTIMIZER_ARRAYS = {"sgd": 1, "rmsprop": 1, "adam": 2, "adamw": 2}  # remembered per parameter
+ORTHOGONAL = 32  # bytes per element, while an orthogonal matrix is made: four in float64
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -40,7 +41,7 @@ def training_bytes(
     dropout: float = 0.0,
     workers: int = 1,
 ) -> int:
-    """What training takes at least, at its largest: while a checkpoint is written."""
+    """What training takes at least, at its largest: when first values are made, or while a checkpoint is written."""
     remembered = OPTIMIZER_ARRAYS[optimizer] if momentum or optimizer != "sgd" else 0
     of_a_worker = 3 + remembered + 2  # params, grads, steps; what the optimizer remembers; prepared weights
     copies = of_a_worker * workers + 2 * (1 + remembered)  # and the file, made twice
@@ -52,7 +53,8 @@ def training_bytes(
         + model.hidden  # slopes of the read-out
         + model.vocabulary
     )
-    return SCALAR * (copies * model.parameters + window * batch * per_character)
+    first_values = SCALAR * (4 + remembered) * model.parameters + ORTHOGONAL * model.hidden**2
+    return max(first_values, SCALAR * (copies * model.parameters + window * batch * per_character))
 
 
 def available_bytes() -> int | None:
