@@ -19,7 +19,7 @@ def command(arguments: tuple[str, ...], as_json: bool) -> None:
     """Tell how well a model predicts a text: nats and bits per character, perplexity.
 
     RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints. FILES are texts, .gz,
-    folders of .txt, or - for standard input; each is read from its own beginning.
+    folders of .txt, or - for standard input, as in charlm train; each is read from its own beginning.
     """
     run, files = run_and_files(arguments)
     if not files and sys.stdin.isatty():
