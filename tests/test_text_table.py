@@ -220,7 +220,6 @@ NOT_WHOLE = "x.txt.gz is not a whole gzip file"
 CHANGED = "x.txt was changed while it was read"
 PACKED = gzip.compress(b"ab\ncd\n", mtime=0)
 BOMB = gzip.compress(bytes(range(97, 123)) + b"a" * 8 * MEGABYTE, mtime=0)
-SKIPS = b"ab\ncd\n"
 
 TABLE = [
     # how much there is

@@ -72,6 +72,8 @@ def charlm() -> None:
     charlm train corpora/lanterns.txt      three minutes on two cores
     charlm sample --seed T                 from the newest run
     charlm COMMAND --help                  the options of a command
+
+    Exit codes: 0 done, 1 error, 2 usage, 3 training diverged, 130 or 143 stopped by Ctrl-C or SIGTERM.
     """
 
 

@@ -167,7 +167,8 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--threads",
     type=int,
-    help="Threads of the matrix arithmetic, of all workers together.  [default: all cores, most often]",
+    help="Threads of the matrix arithmetic, of all workers together, at most one per processor.  [default: the "
+    "library's choice, most often all cores]",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no samples.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output at the end.")
@@ -189,6 +190,10 @@ def command(
     CORPUS: text files, .gz files, folders of .txt, or - for standard input, all UTF-8, of any size: the ids of a large
     text are kept under ~/.cache/charlm, or where CHARLM_CACHE says. The last tenth, or less (--val-limit), is kept for
     validation: the loss on it, in nats per character, is the result. Ctrl-C saves and stops; --resume goes on.
+
+    A text has at least two different characters, and no NUL. A byte order mark at its beginning is dropped and CR and
+    CRLF become LF, which is said; nothing else is changed. Folders give every .txt and .txt.gz below them, sorted by
+    path, without following links to folders. A .gz file may unpack to 200 times its size and 1 MiB more.
     """
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     for name in set(BUDGET) - given if given & set(BUDGET) else ():
