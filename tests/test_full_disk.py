@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -10,9 +11,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from runs import TINY, TINY_OPTIONS, Outcome, bits_of_run, charlm, environment, run_to_end, short_corpus, tiny_run
+from runs import (
+    TINY,
+    TINY_OPTIONS,
+    Faults,
+    Outcome,
+    bits_of_run,
+    charlm,
+    environment,
+    run_to_end,
+    short_corpus,
+    tiny_run,
+)
 
 from charlm.plan import TrainSpec
+from charlm.store.atomic import write_atomic
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.run import Run, is_run
 
@@ -89,6 +102,32 @@ def test_the_old_checkpoint_stays_where_a_new_one_may_not_be_written(
         assert done.returncode == 1
         assert {path.name: path.read_bytes() for path in (here / "run").glob("*.safetensors")} == before
         assert all_is_whole(here / "run")
+
+
+def test_every_call_of_the_command_fails_in_turn(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: from making the run to the last picture, whatever call to the system is refused: exit code 1, one line that
+    names the file, only whole files; and the same command, or --resume, then does the rest.
+    """
+    monkeypatch.setattr("charlm.cli.watching.plot", lambda runs, output: write_atomic(output, b"picture"))
+    options = ("short.txt", "--hidden", 8, "--batch", 4, "--window", 10, "--steps", 1, "--quiet")
+    files = set()
+    for nth in itertools.count(1):
+        run = Path(str(nth))
+        with pytest.MonkeyPatch.context() as patch:
+            faults = Faults(patch, nth)
+            done = charlm(capsys, "train", *options, "--out", run)
+        if not faults.happened:
+            break
+        assert done.is_clear_error(1) and str(run) in done.err and "No space left" in done.err, done
+        files |= {word.rstrip(":").split("/")[-1] for word in done.err.split() if "/" in word}
+        assert all_is_whole(run)
+        again = ("--resume", run, "--quiet") if is_run(run) else (*options, "--out", run)
+        assert charlm(capsys, "train", *again).code == 0
+        assert load_checkpoint(run / "last.safetensors").step == 1
+    assert done.code == 0
+    assert files == {"config.json", "metrics.jsonl", "best.safetensors", "last.safetensors", "loss.png"}
 
 
 Disk = Callable[[str], None]

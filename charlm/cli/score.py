@@ -58,8 +58,8 @@ def command(
     """Tell how well a model predicts texts: nats and bits per character, perplexity.
 
     RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints. FILES are texts, .gz,
-    folders of .txt, or - for standard input, as in charlm train. Text of any length is read at bounded memory, and every character has a
-    probability, those that the model never saw, too.
+    folders of .txt, or - for standard input, as in charlm train. Text of any length is read at bounded memory, and
+    every character has a probability, those that the model never saw, too.
 
     \b
     charlm score --per line --reset line --above 4 server.log    odd lines
