@@ -7,31 +7,32 @@ same bits as if it had never stopped.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+import sys
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from charlm.budget import Budget, Clock
-from charlm.errors import CorpusError, DivergenceError, RunError, SpecError
-from charlm.journal import Journal, Progress, Tally
+from charlm.errors import CorpusError, DivergenceError, RunError, SpecError, in_short
+from charlm.journal import MOST_ROLLBACKS, Journal, Progress, Tally
 from charlm.nn.arrays import Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.nn.stack import Masks, State
 from charlm.optim.clip import clip_by_global_norm, clip_by_value, global_norm
-from charlm.optim.optimizers import LEARNING_RATES, Optimizer, make_optimizer
+from charlm.optim.optimizers import LEARNING_RATES, Optimizer, make_optimizer, takes
 from charlm.optim.schedules import SHAPES, Schedule
 from charlm.scoring import score_ids
 from charlm.store.checkpoint import Checkpoint, save_checkpoint
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run
+from charlm.store.strict_json import MOST_NUMBER
 from charlm.text.streams import streams, windows_per_epoch
 
-MOST_ROLLBACKS = 3
 INITIAL, DROPOUT = 1, 2  # what random numbers are for; with 0 for streams, one seed gives three independent rows
+MOST_FLOAT = sys.float_info.max  # beyond it are whole numbers that JSON can hold and arithmetic cannot
 SAVE_SECONDS = 60.0  # a crash loses at most this much work, or what lies between two evaluations
 
 
@@ -71,21 +72,20 @@ class TrainSpec:
     def __post_init__(self) -> None:
         for name in ("batch", "window", "evaluations", "reports"):
             value = getattr(self, name)
-            _require(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
-        _require(0 < self.minutes < math.inf, "minutes", "a number above 0", self.minutes)
+            _require(_is_count(value) and value >= 1, name, "a whole number of at least 1", value)
+        _require(0 < self.minutes <= MOST_FLOAT, "minutes", "a number above 0", self.minutes)
         for name in ("learning_rate", "clip_norm", "clip_value", "steps", "epochs"):
             value = getattr(self, name)
-            _require(value is None or 0 < value < math.inf, name, "a number above 0", value)
+            _require(value is None or 0 < value <= MOST_FLOAT, name, "a number above 0", value)
         _require(self.optimizer in LEARNING_RATES, "optimizer", f"one of {', '.join(LEARNING_RATES)}", self.optimizer)
         _require(self.schedule in SHAPES, "schedule", f"one of {', '.join(SHAPES)}", self.schedule)
         _require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _require(0 <= self.weight_decay < 1, "weight_decay", "at least 0 and below 1", self.weight_decay)
         _require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
         _require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1", self.val_fraction)
-        _require(isinstance(self.keep, int) and self.keep >= 0, "keep", "a whole number of at least 0", self.keep)
-        is_seed = isinstance(self.rng_seed, int) and self.rng_seed >= 0
-        _require(is_seed, "rng_seed", "a whole number of at least 0", self.rng_seed)
-        _require(self.steps is None or isinstance(self.steps, int), "steps", "a whole number", self.steps)
+        for name in ("keep", "rng_seed"):
+            _require(_is_count(getattr(self, name)), name, "a whole number of at least 0", getattr(self, name))
+        _require(self.steps is None or _is_count(self.steps), "steps", "a whole number", self.steps)
         _require(self.steps is None or self.epochs is None, "budget", "steps or epochs, not both", "both")
 
     @property
@@ -106,7 +106,7 @@ def train(run: Run, corpus: Corpus) -> Generator[Progress, None, None]:
     if corpus.sha256 != run.config["corpus"]["sha256"]:
         raise CorpusError(
             f"the text is not the one that {run.path} began with (sha256 {corpus.sha256[:12]}, "
-            f"expected {run.config['corpus']['sha256'][:12]}): restore that text, or start a new run"
+            f"expected {in_short(run.config['corpus']['sha256'][:12])}): restore that text, or start a new run"
         )
     return _hold_and_train(run, corpus, spec)
 
@@ -121,7 +121,7 @@ def train_spec(run: Run) -> TrainSpec:
     try:
         return TrainSpec(**run.config["training"])
     except (TypeError, SpecError) as error:
-        raise RunError(f"the configuration of {run.path} does not fit this charlm ({error}): start a new run") from None
+        raise _misfit(run, error) from None
 
 
 def model_spec(run: Run) -> ModelSpec:
@@ -129,7 +129,12 @@ def model_spec(run: Run) -> ModelSpec:
     try:
         return ModelSpec(**run.config["model"])
     except (TypeError, SpecError) as error:
-        raise RunError(f"the configuration of {run.path} does not fit this charlm ({error}): start a new run") from None
+        raise _misfit(run, error) from None
+
+
+def _misfit(run: Run, error: Exception) -> RunError:
+    reason = in_short(error)
+    return RunError(f"the configuration of {run.path} does not fit this charlm ({reason}): start a new run")
 
 
 def split(ids: Ids, val_fraction: float) -> tuple[Ids, Ids]:
@@ -152,8 +157,14 @@ def training_length(characters: int, val_fraction: float) -> int:
 
 
 def steps_per_epoch(spec: TrainSpec, training_characters: int) -> int:
-    """Updates per epoch."""
-    return windows_per_epoch(training_characters, spec.window, spec.batch)
+    """Updates per epoch. Raises SpecError for a text that does not fill one window: no run begins with such a one."""
+    count = windows_per_epoch(training_characters, spec.window, spec.batch)
+    if count < 1:
+        raise SpecError(
+            f"{spec.batch} streams of {spec.window} steps are more than {training_characters} characters to train on: "
+            "start a new run with a smaller --batch or --window"
+        )
+    return count
 
 
 def training_budget(spec: TrainSpec, training_characters: int) -> Budget:
@@ -169,10 +180,10 @@ def training_budget(spec: TrainSpec, training_characters: int) -> Budget:
 def _train(run: Run, corpus: Corpus, spec: TrainSpec) -> Generator[Progress, None, None]:
     training_ids, validation_ids = split(corpus.ids, spec.val_fraction)
     model = CharLM(model_spec(run))
+    budget = training_budget(spec, len(training_ids))
     params, optimizer, state, tally = _begin(run, model, spec)
     grads = NamedArrays.like(params)
     schedule = Schedule(spec.peak_learning_rate, spec.schedule)
-    budget = training_budget(spec, len(training_ids))
     journal = Journal(run, tally, spec.window * spec.batch, steps_per_epoch(spec, len(training_ids)))
     windows = streams(training_ids, spec.window, spec.batch, spec.rng_seed, start=tally.step)
     clock = Clock(tally.seconds)
@@ -236,7 +247,7 @@ def _begin(
     point = run.resume_point(only_best=from_best)
     if point.checkpoint is not None:
         memory = point.checkpoint.memory
-        fits = point.checkpoint.spec == model.spec and _shapes(memory) == _shapes(optimizer.memory)
+        fits = point.checkpoint.spec == model.spec and takes(optimizer, memory)
         if not fits or [layer.shape for layer in point.checkpoint.state] != [layer.shape for layer in state]:
             raise RunError(f"{point.path} does not belong to the configuration of {run.path}: start a new run")
         params.copy_from(point.checkpoint.params)
@@ -279,10 +290,6 @@ def _has_diverged(model: CharLM, params: NamedArrays, nats: float, norm: float, 
     return not (max(nats, loss) < exploded and math.isfinite(norm + loss) and np.isfinite(params.flat).all())
 
 
-def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
-
-
 def _dropout_masks(model: CharLM, spec: TrainSpec, step: int) -> Masks | None:
     """The masks of one update; a function of the seed and the step, so a resumed run draws the same ones."""
     if not spec.dropout:
@@ -300,6 +307,10 @@ def _clip(grads: NamedArrays, spec: TrainSpec) -> float:
 def _passes(before: float, share: float, marks: int) -> bool:
     """Whether the used share of the budget went past one of `marks` evenly spaced marks, the last at its end."""
     return int(share * marks) > int(before * marks)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_NUMBER
 
 
 def _require(holds: bool, name: str, expected: str, came: object) -> None:
