@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.errors import SpecError
+from charlm.errors import DivergenceError, SpecError
 from charlm.nn.arrays import Floats, NamedArrays
 from charlm.nn.model import CharLM
 from charlm.text.vocabulary import Vocabulary
@@ -52,7 +52,8 @@ def sample(
     """Yield the characters that follow the seed text, as they are chosen.
 
     Like every text, the seed text is read from a zero state and after a newline. Raises UnknownCharacterError for a
-    character in it that is not in the vocabulary, before the first yield.
+    character in it that is not in the vocabulary, before the first yield, and DivergenceError where the network
+    explodes.
     """
     model.require_causal()
     prompt = np.concatenate(([vocabulary.start], vocabulary.encode(seed)))[:, None]
@@ -71,7 +72,13 @@ def _characters(
     state = model.zero_state(1)
     inputs = prompt
     for _ in range(spec.length):
-        logits, state, _ = model.forward(params, inputs, state, weights=weights)
+        with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is seen and told below
+            logits, state, _ = model.forward(params, inputs, state, weights=weights)
+        if not np.isfinite(logits[-1, 0]).all():
+            raise DivergenceError(
+                "the model's numbers grew beyond all bounds, so there is no next character: sample from another "
+                "checkpoint, or train it anew with a lower --lr"
+            )
         chosen = choose(logits[-1, 0], spec, rng)
         inputs = np.array([[chosen]])
         yield vocabulary.characters[chosen]

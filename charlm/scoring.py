@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.errors import UnknownCharacterError
+from charlm.errors import DivergenceError, UnknownCharacterError
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import target_nats
 from charlm.nn.model import CharLM
@@ -63,13 +63,19 @@ class Score:
 def score(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, text: str | Iterable[str]) -> Score:
     """Score a text, or the pieces of one, at bounded memory.
 
-    Raises UnknownCharacterError for a character that is not in the vocabulary.
+    Raises UnknownCharacterError for a character that is not in the vocabulary, DivergenceError where the network
+    explodes.
     """
     pieces = [text] if isinstance(text, str) else text
     blocks = (ids for piece in pieces for ids in _encoded(vocabulary, piece))
     total = Score(0, 0.0)
     for nats in surprisal(model, params, blocks, vocabulary.start):
         total += Score(len(nats), float(nats.sum()))
+    if not math.isfinite(total.nats):
+        raise DivergenceError(
+            "the model's numbers grew beyond all bounds, so its predictions are none: score with another checkpoint, "
+            "or train it anew with a lower --lr"
+        )
     return total
 
 
@@ -96,7 +102,8 @@ def surprisal(model: CharLM, params: NamedArrays, blocks: Iterable[Ids], start: 
     for block in blocks:
         if len(block):
             inputs = np.concatenate(([before], block[:-1]))
-            nats, state = _block_surprisal(model, params, inputs, block, state)
+            with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is no number, and seen as such
+                nats, state = _block_surprisal(model, params, inputs, block, state)
             before = int(block[-1])
             yield nats
 
