@@ -28,7 +28,6 @@ from charlm.scoring import score_ids
 from charlm.store.checkpoint import Checkpoint, save_checkpoint
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run
-from charlm.store.strict_json import MOST_NUMBER
 from charlm.text.streams import streams, windows_per_epoch
 
 INITIAL, DROPOUT = 1, 2  # what random numbers are for; with 0 for streams, one seed gives three independent rows
@@ -310,7 +309,7 @@ def _passes(before: float, share: float, marks: int) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_NUMBER
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_FLOAT
 
 
 def _require(holds: bool, name: str, expected: str, came: object) -> None:

@@ -146,7 +146,9 @@ class _Head:
             raise CheckpointError("its vocabulary is not a string or its progress not an object")
         characters.encode()  # half of a surrogate pair is no character, and no UTF-8 text has one
         if spec.vocabulary != len(characters):
-            raise CheckpointError(f"its model is for {spec.vocabulary} characters, it has {len(characters)}")
+            raise CheckpointError(
+                f"its model is for {spec.vocabulary} characters, its vocabulary has {len(characters)}"
+            )
         step = progress.get("step", 0)
         if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < MOST_NUMBER:
             raise CheckpointError(f"its step is {step!r}, not a count of updates")
@@ -163,9 +165,11 @@ class _Head:
             raise CheckpointError("its parameters do not have the names of its model")
         for name, entry in header.items():
             kind, shape = entry["dtype"], tuple(entry["shape"])
-            of = shapes.get(name.partition(".")[2], (1,))  # an optimizer's memory is named like the params, or a count
-            fits = shape == (of if name.startswith("optimizer/") else expected.get(name))
-            if not (fits or name in states) or kind not in ("F32", "F64" if name.startswith("optimizer/") else "F32"):
+            if name.startswith("optimizer/"):  # each is named after a parameter, or is one number
+                fits = kind in ("F32", "F64") and shape == shapes.get(name.partition(".")[2], (1,))
+            else:
+                fits = kind == "F32" and (name in states or shape == expected.get(name))
+            if not fits:
                 raise CheckpointError(f"its tensor {name!r} of {kind} {shape} does not fit its model")
 
 

@@ -114,8 +114,7 @@ class Run:
 
     def save_config(self) -> None:
         """Write config.json."""
-        text = json.dumps(self.config, indent=2, ensure_ascii=False, sort_keys=True)
-        write_atomic(self.path / CONFIG, (text + "\n").encode("utf-8", "surrogateescape"))
+        write_atomic(self.path / CONFIG, _config_bytes(self.config))
 
     def log(self, records: list[Mapping[str, Any]]) -> None:
         """Add lines to metrics.jsonl."""
@@ -212,26 +211,25 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _config_bytes(config: dict[str, Any]) -> bytes:
+    """A configuration as it is written: file names keep their bytes. Raises UnicodeEncodeError for what are none."""
+    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
+    return (text + "\n").encode("utf-8", "surrogateescape")
+
+
 def _is_config(config: Any) -> bool:
     if not _fits(config, {"model": dict, "training": dict, "corpus": dict}):
         return False
     corpus = config["corpus"]
+    try:
+        _config_bytes(config)  # which a larger budget will ask for
+    except UnicodeEncodeError:
+        return False
     return (
         _fits(corpus, {"name": str, "sources": list, "sha256": str, "characters": int})
         and 0 <= corpus["characters"] < MOST_NUMBER
-        and all(map(_is_file_name, corpus["sources"]))
+        and all(isinstance(source, str) and "\0" not in source for source in corpus["sources"])
     )
-
-
-def _is_file_name(source: Any) -> bool:
-    """Whether a value is a name as `Run.sources` gives it back to the system: its bytes, none of them zero."""
-    if not isinstance(source, str) or "\0" in source:
-        return False
-    try:
-        source.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _fits(value: Any, kinds: Mapping[str, Any]) -> bool:
