@@ -1050,6 +1050,16 @@ def test_commands_and_a_lying_run(run: Path, capsys: Capture) -> None:
             assert outcome.is_clear_error(1), (part, key, command, outcome)
 
 
+def test_what_a_terminal_obeys_is_spelt_out(run: Path, capsys: Capture) -> None:
+    """Law: info shows what stands in a configuration; nothing in it, not even a name, is a command to the terminal."""
+    config = json.loads((run / "config.json").read_bytes())
+    config["corpus"] |= {"name": "\x1b[2J", "sources": ["/a\n\x1b[2J"], "\x1b[2J": 1, "list": ["\r", 1.5, None]}
+    put(run / "config.json", json.dumps(config).encode())
+    done = charlm(capsys, "info", run)
+    assert done.code == 0 and "x1b[2J" in done.out
+    assert all(line.isprintable() for line in done.out.split("\n"))
+
+
 def test_a_configuration_that_says_no_more_than_it_must(run: Path, capsys: Capture) -> None:
     """Law: a size that is left out is the default, in what training shows, too."""
     config = json.loads((run / "config.json").read_bytes())

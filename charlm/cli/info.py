@@ -55,9 +55,9 @@ def _checkpoint_facts(path: Path) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(entry)}" for name, entry in value.items() if entry is not None)
+        return ", ".join(f"{_shown(name)} {_shown(entry)}" for name, entry in value.items() if entry is not None)
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_shown, value))
     if isinstance(value, str):
         return value if value.isprintable() else ascii(value)[1:-1] if value.isascii() else repr(value)[1:-1]
     if isinstance(value, bool):
