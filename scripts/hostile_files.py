@@ -19,17 +19,8 @@ Tensors: TypeAlias = dict[str, NDArray[Any]]
 
 KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1", "BOOL": "|b1"}
 NAMES = (
-    "step",
-    "hidden",
-    "vocabulary",
-    "seconds",
-    "rollbacks",
-    "report_steps",
-    "updates",
-    "x",
-    "",
-    "a\nb",
-    "__metadata__",
+    *("step", "hidden", "vocabulary", "seconds", "rollbacks", "report_steps", "updates"),
+    *("x", "", "a\nb", "__metadata__"),
 )
 WHOLE_NUMBERS = (0, -1, 1, 2, 3, 255, 2**31, 2**63 - 1, 2**63, 2**64, 10**12, 10**30, 10**308, 10**400, -(10**400))
 HOSTILE: tuple[Any, ...] = (
