@@ -31,7 +31,14 @@ SEEDS = st.integers(0, 2**32)
 def no_waiting_for_the_disk() -> Iterator[None]:
     """What is written here need not outlive the machine, and is written hundreds of times."""
     with pytest.MonkeyPatch.context() as patch:
+        rename = os.replace
+
+        def replace(source: Path, target: Path) -> None:
+            target.unlink(missing_ok=True)
+            rename(source, target)
+
         patch.setattr(os, "fsync", lambda handle: None)
+        patch.setattr(os, "replace", replace)
         yield
 
 

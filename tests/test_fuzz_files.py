@@ -117,7 +117,7 @@ def test_help_and_replay(tmp_path: Path) -> None:
 def test_fuzzing_for_a_moment(tmp_path: Path) -> None:
     """Law: it tells how many files it tried, of which kind, and leaves with 0 where there is nothing to find."""
     pytest.importorskip("atheris")
-    done = run_script("--seconds", 2, "--target", "config", cwd=tmp_path)
+    done = run_script("--seconds", 1, "--target", "config", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     name, executions, *_ = done.stdout.splitlines()[1].split()
-    assert name == "config" and int(executions.replace(",", "")) > 50 and "0 findings" in done.stdout
+    assert name == "config" and int(executions.replace(",", "")) > 20 and "0 findings" in done.stdout
