@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 
 from charlm.budget import Budget
-from charlm.errors import CorpusError, RunError, SpecError
+from charlm.errors import CorpusError, RunError, SpecError, in_short
 from charlm.learner import Rule
 from charlm.memory import require_memory, training_bytes
 from charlm.nn.arrays import Ids
@@ -15,6 +15,8 @@ from charlm.optim.optimizers import LEARNING_RATES
 from charlm.optim.schedules import SHAPES
 from charlm.store.run import Run
 from charlm.text.streams import windows_per_epoch
+
+MOST_FLOAT = sys.float_info.max  # beyond it are whole numbers that JSON can hold and arithmetic cannot
 
 
 @dataclass(frozen=True)
@@ -57,23 +59,22 @@ class TrainSpec:
     def __post_init__(self) -> None:
         for name in ("batch", "window", "val_limit", "evaluations", "reports"):
             value = getattr(self, name)
-            _require(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
-        _require(0 < self.minutes < math.inf, "minutes", "a number above 0", self.minutes)
+            _require(_is_count(value) and value >= 1, name, "a whole number of at least 1", value)
+        _require(0 < self.minutes <= MOST_FLOAT, "minutes", "a number above 0", self.minutes)
         for name in ("learning_rate", "clip_norm", "clip_value", "steps", "epochs"):
             value = getattr(self, name)
-            _require(value is None or 0 < value < math.inf, name, "a number above 0", value)
+            _require(value is None or 0 < value <= MOST_FLOAT, name, "a number above 0", value)
         _require(self.optimizer in LEARNING_RATES, "optimizer", f"one of {', '.join(LEARNING_RATES)}", self.optimizer)
         _require(self.schedule in SHAPES, "schedule", f"one of {', '.join(SHAPES)}", self.schedule)
         _require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _require(0 <= self.weight_decay < 1, "weight_decay", "at least 0 and below 1", self.weight_decay)
         _require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
         _require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1", self.val_fraction)
-        _require(isinstance(self.keep, int) and self.keep >= 0, "keep", "a whole number of at least 0", self.keep)
-        is_seed = isinstance(self.rng_seed, int) and self.rng_seed >= 0
-        _require(is_seed, "rng_seed", "a whole number of at least 0", self.rng_seed)
-        is_count = self.workers is None or (isinstance(self.workers, int) and self.workers >= 1)
-        _require(is_count, "workers", "a whole number of at least 1", self.workers)
-        _require(self.steps is None or isinstance(self.steps, int), "steps", "a whole number", self.steps)
+        for name in ("keep", "rng_seed"):
+            _require(_is_count(getattr(self, name)), name, "a whole number of at least 0", getattr(self, name))
+        is_number = self.workers is None or (_is_count(self.workers) and self.workers >= 1)
+        _require(is_number, "workers", "a whole number of at least 1", self.workers)
+        _require(self.steps is None or _is_count(self.steps), "steps", "a whole number", self.steps)
         _require(self.steps is None or self.epochs is None, "budget", "steps or epochs, not both", "both")
 
     @property
@@ -92,7 +93,7 @@ def train_spec(run: Run) -> TrainSpec:
     try:
         return TrainSpec(**run.config["training"])
     except (TypeError, SpecError) as error:
-        raise RunError(f"the configuration of {run.path} does not fit this charlm ({error}): start a new run") from None
+        raise _misfit(run, error) from None
 
 
 def model_spec(run: Run) -> ModelSpec:
@@ -100,7 +101,12 @@ def model_spec(run: Run) -> ModelSpec:
     try:
         return ModelSpec(**run.config["model"])
     except (TypeError, SpecError) as error:
-        raise RunError(f"the configuration of {run.path} does not fit this charlm ({error}): start a new run") from None
+        raise _misfit(run, error) from None
+
+
+def _misfit(run: Run, error: Exception) -> RunError:
+    reason = in_short(error)
+    return RunError(f"the configuration of {run.path} does not fit this charlm ({reason}): start a new run")
 
 
 def split(ids: Ids, val_fraction: float, val_limit: int = TrainSpec.val_limit) -> tuple[Ids, Ids]:
@@ -123,8 +129,14 @@ def training_length(characters: int, val_fraction: float, val_limit: int = Train
 
 
 def steps_per_epoch(spec: TrainSpec, training_characters: int) -> int:
-    """Updates per epoch."""
-    return windows_per_epoch(training_characters, spec.window, spec.batch)
+    """Updates per epoch. Raises SpecError for a text that does not fill one window: no run begins with such a one."""
+    count = windows_per_epoch(training_characters, spec.window, spec.batch)
+    if count < 1:
+        raise SpecError(
+            f"{spec.batch} streams of {spec.window} steps are more than {training_characters} characters to train on: "
+            "start a new run with a smaller --batch or --window"
+        )
+    return count
 
 
 def training_budget(spec: TrainSpec, training_characters: int) -> Budget:
@@ -150,6 +162,10 @@ def require_memory_for(model: ModelSpec, spec: TrainSpec) -> None:
             workers=spec.workers or 1,
         )
     )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_FLOAT
 
 
 def _require(holds: bool, name: str, expected: str, came: object) -> None:

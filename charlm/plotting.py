@@ -53,9 +53,12 @@ def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
     # Figure by itself, without pyplot: no window system is touched and nothing is left open.
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for number, run in enumerate(runs):
+    metrics = [run.metrics() for run in runs]  # read once: they may be long
+    for number, (run, records) in enumerate(zip(runs, metrics, strict=True)):
         name = run.path.name if len({other.path.name for other in runs}) == len(runs) else str(run.path)
-        _draw_run(axes, run, COLOURS[number % len(COLOURS)], against, name, alone=len(runs) == 1)
+        if not any(record["split"] in ("train", "validation") for record in records):
+            raise RunError(f"{run.path} has no metrics to draw yet: train it for longer")
+        _draw_run(axes, records, COLOURS[number % len(COLOURS)], against, name, alone=len(runs) == 1)
     axes.set_xlabel(LABELS[against])
     axes.set_ylabel("nats per character")
     axes.set_xlim(left=0)
@@ -65,22 +68,20 @@ def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
     bits = axes.secondary_yaxis("right", functions=(_bits, _nats))
     bits.set_ylabel("bits per character")
     bits.spines["right"].set_visible(False)
-    losses = [record["nats"] for run in runs for record in run.metrics()]
-    validation = [record["nats"] for run in runs for record in run.metrics() if record["split"] == "validation"]
-    high = max(*(_most([record["nats"] for record in run.metrics()]) for run in runs), *validation[-len(runs) :], 0)
+    losses = [record["nats"] for records in metrics for record in records]
+    validation = [record["nats"] for records in metrics for record in records if record["split"] == "validation"]
+    high = max(*(_most([record["nats"] for record in records]) for records in metrics), *validation[-len(runs) :], 0)
     low = min(losses)
-    axes.set_ylim(low - 0.12 * (high - low), high + 0.04 * (high - low))
+    height = high - low or 1.0
+    axes.set_ylim(low - 0.12 * height, high + 0.04 * height)
     legend = axes.legend(loc="upper right", framealpha=0.85, edgecolor="none", fontsize=9)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a name may hold dollar signs
     return figure
 
 
-def _draw_run(axes: Axes, run: Run, colour: str, against: str, name: str, alone: bool) -> None:
-    metrics = run.metrics()
+def _draw_run(axes: Axes, metrics: list[dict[str, Any]], colour: str, against: str, name: str, alone: bool) -> None:
     train, validation = (_curve(metrics, split, against) for split in ("train", "validation"))
-    if not train[0] and not validation[0]:
-        raise RunError(f"{run.path} has no metrics to draw yet: train it for longer")
     name = name.encode("utf-8", "replace").decode()  # a file name need not be text
     label = "" if alone else f" of {name}"
 

@@ -15,6 +15,7 @@ from itertools import tee
 import numpy as np
 
 from charlm import lanes
+from charlm.errors import DivergenceError
 from charlm.lanes import BLOCK
 from charlm.lines import surprisal_of_lines
 from charlm.nn.arrays import Floats, Ids, NamedArrays
@@ -113,6 +114,11 @@ def score(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, text: str 
     blocks = (piece[at : at + BLOCK] for piece in pieces for at in range(0, len(piece), BLOCK))
     for nats in surprisal(model, params, vocabulary, blocks):
         total += Score(len(nats), float(nats.sum()))
+    if not math.isfinite(total.nats):
+        raise DivergenceError(
+            "the model's numbers grew beyond all bounds, so its predictions are none: score with another checkpoint, "
+            "or train it anew with a lower --lr"
+        )
     return total
 
 

@@ -36,7 +36,7 @@ def summary(run: Run) -> dict[str, Any]:
         "best_step": tally.best_step,
         "parameters": model.parameters,
         "vocabulary": model.vocabulary - 1,  # the escape is no character
-        "chars_per_second": round(characters / tally.seconds) if tally.seconds else None,
+        "chars_per_second": round(characters / max(tally.seconds, 1e-9)) if tally.seconds else None,
     }
 
 

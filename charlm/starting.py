@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.errors import SpecError
+from charlm.errors import SpecError, in_short
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.parallel.blas import blas_name, blas_thread_count
 from charlm.parallel.workers import processors, usual_count
@@ -101,7 +101,8 @@ def resume_notes(run: Run) -> list[str]:
     notes = [f"skipped a checkpoint: {reason}" for reason in run.resume_point().skipped]
     for name, now in _surroundings().items():
         if run.config.get(name, now) != now:
-            notes.append(f"{name} was {run.config[name]} when the run began and is {now} now: bits may differ")
+            then = in_short(run.config[name])
+            notes.append(f"{name} was {then} when the run began and is {now} now: bits may differ")
     return notes
 
 

@@ -7,20 +7,20 @@ same bits as if it had never stopped.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from charlm.budget import Clock
-from charlm.errors import CorpusError, DivergenceError, RunError
-from charlm.journal import Journal, Progress, Tally
+from charlm.errors import CorpusError, DivergenceError, RunError, in_short
+from charlm.journal import MOST_ROLLBACKS, Journal, Progress, Tally
 from charlm.learner import Team, follow
 from charlm.nn.model import CharLM
 from charlm.nn.stack import Masks
+from charlm.optim.optimizers import takes
 from charlm.optim.schedules import Schedule
 from charlm.parallel.blas import blas_thread_count, blas_threads
 from charlm.parallel.local import start
@@ -32,7 +32,6 @@ from charlm.store.corpus import Corpus
 from charlm.store.run import Run
 from charlm.text.streams import streams, with_escape
 
-MOST_ROLLBACKS = 3
 INITIAL, DROPOUT = 1, 2  # what random numbers are for; with 0 for streams, one seed gives three independent rows
 SAVE_SECONDS = 60.0  # a crash loses at most this much work, or what lies between two evaluations
 
@@ -51,7 +50,7 @@ def train(run: Run, corpus: Corpus, workers: Workers | None = None) -> Generator
     if corpus.sha256 != run.config["corpus"]["sha256"]:
         raise CorpusError(
             f"the text is not the one that {run.path} began with (sha256 {corpus.sha256[:12]}, "
-            f"expected {run.config['corpus']['sha256'][:12]}): restore that text, or start a new run"
+            f"expected {in_short(run.config['corpus']['sha256'][:12])}): restore that text, or start a new run"
         )
     return _hold_and_train(run, corpus, spec, workers)
 
@@ -71,13 +70,13 @@ def _train(
 ) -> Generator[Progress, None, None]:
     training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
     require_memory_for(model_spec(run), spec)  # another machine than the one where the run began may have less
+    budget = training_budget(spec, len(training_ids))
     team = Team(model_spec(run), spec.rule, spec.batch, workers)
     tally = _begin(run, team, spec)
     run.forget_metrics_after(tally.step)
     reading = with_escape(corpus.once, corpus.vocabulary.escape)
     windows_from = partial(streams, training_ids, spec.window, spec.batch, spec.rng_seed, reading=reading)
     schedule = Schedule(spec.peak_learning_rate, spec.schedule)
-    budget = training_budget(spec, len(training_ids))
     journal = Journal(run, tally, spec.window * spec.batch, steps_per_epoch(spec, len(training_ids)))
     windows = windows_from(start=tally.step)
     clock = Clock(tally.seconds)
@@ -134,7 +133,7 @@ def _begin(run: Run, team: Team, spec: TrainSpec, from_best: bool = False) -> Ta
     point = run.resume_point(only_best=from_best)
     if point.checkpoint is not None:
         memory = point.checkpoint.memory
-        fits = point.checkpoint.spec == team.model.spec and _shapes(memory) == _shapes(team.memory)
+        fits = point.checkpoint.spec == team.model.spec and takes(team.optimizer, memory)
         if not fits or [layer.shape for layer in point.checkpoint.state] != [layer.shape for layer in state]:
             raise RunError(f"{point.path} does not belong to the configuration of {run.path}: start a new run")
         team.params.copy_from(point.checkpoint.params)
@@ -175,10 +174,6 @@ def _has_diverged(team: Team, nats: float, norm: float, loss: float) -> bool:
     exploded = 2 * math.log(team.model.spec.vocabulary) + 8
     all_finite = all(np.isfinite(array).all() for array in (team.params.flat, *team.memory.values()))
     return not (max(nats, loss) < exploded and math.isfinite(norm + loss) and all_finite)
-
-
-def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
 
 
 def _dropout_masks(model: CharLM, spec: TrainSpec, step: int) -> Masks | None:

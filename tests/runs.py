@@ -35,6 +35,7 @@ from charlm.store import atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
+from charlm.text.vocabulary import Vocabulary
 from charlm.trained import load
 from charlm.training import train
 
@@ -111,6 +112,24 @@ def copy_of_trained_run(path: Path) -> Path:
     """The same run, to be changed."""
     shutil.copytree(trained_run(), path)
     return path
+
+
+def some_checkpoint(
+    characters: str = "abcd", hidden: int = 3, layers: int = 2, batch: int = 2, seed: int = 0
+) -> Checkpoint:
+    """A checkpoint of random numbers: parameters, the memory of an optimizer, a state, and where training stands."""
+    rng = np.random.default_rng(seed)
+    spec = ModelSpec(len(characters), hidden, layers)
+    params = NamedArrays(spec.shapes)
+    params.flat[:] = rng.standard_normal(params.flat.size)
+    return Checkpoint(
+        spec,
+        Vocabulary(characters),
+        params,
+        {f"velocity.{name}": rng.standard_normal(array.shape).astype(np.float32) for name, array in params.items()},
+        tuple(rng.standard_normal((batch, hidden)).astype(np.float32) for _ in range(layers)),
+        {"step": 12, "best_nats": math.pi, "best_step": None, "seconds": 1e-300},
+    )
 
 
 def random_model(

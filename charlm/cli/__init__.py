@@ -78,7 +78,7 @@ def charlm() -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 error, 2 usage, 3 training diverged, 130 or 143 stopped by a signal."""
+    """Run the command line and exit: 0 done, 1 error, 2 usage, 3 a network exploded, 130 or 143 stopped by a signal."""
     prepare_streams()
     with suppress(ValueError):  # only the main thread may; elsewhere somebody else sees to signals
         signal.signal(signal.SIGTERM, _terminate)

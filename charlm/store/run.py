@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import CheckpointError, RunError
+from charlm.errors import CheckpointError, RunError, in_short
 from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlm.store.lock import LOCK, locked
-from charlm.store.strict_json import parse_json
+from charlm.store.strict_json import MOST_NUMBER, parse_json
 
 RUNS = Path("checkpoints")
 CONFIG = "config.json"
-MOST_CONFIG = 2**24  # bytes
-MOST = 2**63  # of any number in a record
+MOST_CONFIG = 2**23  # bytes; thousands of file names
+MOST_METRICS = 2**22  # bytes; 18,000 records, where a budget gives 220 by default
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,12 @@ class Run:
         if not path.is_dir():
             raise RunError(f"no run directory at {path}: charlm train makes one")
         try:
-            config = parse_json(_bounded(path / CONFIG).decode("utf-8", "surrogateescape"))
+            config = parse_json(_bounded(path / CONFIG, MOST_CONFIG).decode("utf-8", "surrogateescape"))
         except FileNotFoundError:
             raise RunError(f"{path} is not a run directory: it has no {CONFIG}; charlm train makes one") from None
         except (OSError, ValueError) as error:
-            raise RunError(f"{path / CONFIG} cannot be read ({error}): restore it, or start a new run") from None
+            reason = in_short(error)
+            raise RunError(f"{path / CONFIG} cannot be read ({reason}): restore it, or start a new run") from None
         if not _is_config(config):
             raise RunError(f"{path / CONFIG} is not a run's configuration: restore it, or start a new run")
         return cls(path, config)
@@ -118,8 +119,7 @@ class Run:
 
     def save_config(self) -> None:
         """Write config.json."""
-        text = json.dumps(self.config, indent=2, ensure_ascii=False, sort_keys=True)
-        write_atomic(self.path / CONFIG, (text + "\n").encode("utf-8", "surrogateescape"))
+        write_atomic(self.path / CONFIG, _config_bytes(self.config))
 
     def log(self, records: list[Mapping[str, Any]]) -> None:
         """Add lines to metrics.jsonl."""
@@ -132,8 +132,11 @@ class Run:
         """
         if not self.metrics_path.exists():
             return []
-        with told_in_one_line("read", self.metrics_path, "make it readable"):
-            *lines, _cut_short = self.metrics_path.read_bytes().split(b"\n")
+        try:
+            with told_in_one_line("read", self.metrics_path, "make it readable"):
+                *lines, _cut_short = _bounded(self.metrics_path, MOST_METRICS).split(b"\n")
+        except ValueError as error:
+            raise RunError(f"{self.metrics_path} cannot be read ({error}): restore it, or move it away") from None
         return [self._record(number, line) for number, line in enumerate(lines, 1)]
 
     def forget_metrics_after(self, step: int) -> None:
@@ -149,13 +152,13 @@ class Run:
         """
         with locked(self.path):
             for leftover in self.path.glob(TEMPORARY):
-                leftover.unlink(missing_ok=True)
+                _remove(leftover)
             yield
 
     def prune(self, keep: int) -> None:
         """Remove all but the newest `keep` numbered checkpoints."""
         for path in self.numbered_paths[: -keep or None]:
-            path.unlink(missing_ok=True)
+            _remove(path)
 
     def resume_point(self, only_best: bool = False) -> ResumePoint:
         """The checkpoint that training resumes from: the last one, or the newest of the others that is whole.
@@ -202,23 +205,46 @@ class Run:
         except ValueError:
             record = None
         numbers = {"step": int, "characters": int, "seconds": float | int, "nats": float | int}
-        if _fits(record, {**numbers, "split": str}) and all(abs(record[name]) < MOST for name in numbers):
+        fits = _fits(record, {**numbers, "split": str}) and all(abs(record[name]) < MOST_NUMBER for name in numbers)
+        if fits and min(record["step"], record["characters"], record["seconds"]) >= 0:
             return dict(record)
         raise RunError(f"{self.metrics_path}, line {number} is not a record of a loss: restore or remove that line")
 
 
-def _bounded(path: Path) -> bytes:
-    """The content of a small file. Raises ValueError where it is too large to be one of ours."""
+def _bounded(path: Path, most: int) -> bytes:
+    """The content of a small file. Raises ValueError where it is none, or too large to be one of ours."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a file")  # a pipe would block, a device may never end
     with path.open("rb") as file:
-        data = file.read(MOST_CONFIG + 1)
-    if len(data) > MOST_CONFIG:
-        raise ValueError(f"it is larger than {MOST_CONFIG:,} bytes")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it is larger than {most:,} bytes")
     return data
 
 
+def _remove(path: Path) -> None:
+    with told_in_one_line("remove", path, "remove it yourself"):
+        path.unlink(missing_ok=True)
+
+
+def _config_bytes(config: dict[str, Any]) -> bytes:
+    """A configuration as it is written: file names keep their bytes. Raises UnicodeEncodeError for what are none."""
+    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
+    return (text + "\n").encode("utf-8", "surrogateescape")
+
+
 def _is_config(config: Any) -> bool:
-    return _fits(config, {"model": dict, "training": dict, "corpus": dict}) and _fits(
-        config["corpus"], {"name": str, "sources": list, "sha256": str, "characters": int}
+    if not _fits(config, {"model": dict, "training": dict, "corpus": dict}):
+        return False
+    corpus = config["corpus"]
+    try:
+        _config_bytes(config)  # which a larger budget will ask for
+    except UnicodeEncodeError:
+        return False
+    return (
+        _fits(corpus, {"name": str, "sources": list, "sha256": str, "characters": int})
+        and 0 <= corpus["characters"] < MOST_NUMBER
+        and all(isinstance(source, str) and "\0" not in source for source in corpus["sources"])
     )
 
 
@@ -249,7 +275,7 @@ def newest_run(runs: Path = RUNS) -> Path:
     found = [run for run in every if any(run.glob("*.safetensors"))] or every
     if not found:
         raise RunError(f"no run under {runs.resolve()}: name a run directory, or make one with charlm train CORPUS")
-    return max(found, key=lambda run: max(file.stat().st_mtime_ns for file in run.glob("*.*")))
+    return max(found, key=lambda run: max(file.lstat().st_mtime_ns for file in run.glob("*.*")))
 
 
 def checkpoint_path(target: str | Path | None = None) -> Path:
