@@ -74,6 +74,8 @@ class TrainSpec:
             _require(_is_count(getattr(self, name)), name, "a whole number of at least 0", getattr(self, name))
         is_number = self.workers is None or (_is_count(self.workers) and self.workers >= 1)
         _require(is_number, "workers", "a whole number of at least 1", self.workers)
+        fewest = f"at most the number of streams, {self.batch}, since each needs one (see --batch)"
+        _require(self.workers is None or self.workers <= self.batch, "workers", fewest, self.workers)
         _require(self.steps is None or _is_count(self.steps), "steps", "a whole number", self.steps)
         _require(self.steps is None or self.epochs is None, "budget", "steps or epochs, not both", "both")
 

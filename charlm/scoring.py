@@ -61,10 +61,16 @@ def surprisal(
 
     The pieces are one text, read on from each to the next, at bounded memory; with `reset`, every one is a text of
     its own. A character outside the vocabulary costs what the escape costs, and ln of how many such characters there
-    are: all of them are equally likely, so the probabilities of all characters together are 1.
+    are: all of them are equally likely, so the probabilities of all characters together are 1. Raises
+    DivergenceError where the network explodes.
     """
     read = _apart if reset else _joined
     for ids, nats in read(model, params, vocabulary, pieces):
+        if not np.isfinite(nats).all():
+            raise DivergenceError(
+                "the model's numbers grew beyond all bounds, so its predictions are none: score with another "
+                "checkpoint, or train it anew with a lower --lr"
+            )
         nats[ids == vocabulary.escape] += math.log(vocabulary.others)
         yield nats
 
@@ -114,11 +120,6 @@ def score(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, text: str 
     blocks = (piece[at : at + BLOCK] for piece in pieces for at in range(0, len(piece), BLOCK))
     for nats in surprisal(model, params, vocabulary, blocks):
         total += Score(len(nats), float(nats.sum()))
-    if not math.isfinite(total.nats):
-        raise DivergenceError(
-            "the model's numbers grew beyond all bounds, so its predictions are none: score with another checkpoint, "
-            "or train it anew with a lower --lr"
-        )
     return total
 
 

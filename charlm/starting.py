@@ -39,7 +39,6 @@ def new_run(
     training_ids, _ = split(corpus.ids, spec.val_fraction, spec.val_limit)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
     workers = spec.workers or usual_count(batch, _operations(model, batch, window))
-    _require_streams(workers, batch)
     spec = replace(spec, window=window, batch=batch, workers=workers, learning_rate=spec.peak_learning_rate)
     require_memory_for(model, spec)
     config = {
@@ -85,7 +84,6 @@ def change_workers(run: Run, workers: int | None) -> list[str]:
         workers = spec.workers or 1
         if workers > processors():
             workers = usual_count(spec.batch, _operations(model_spec(run), spec.batch, spec.window))
-    _require_streams(workers, spec.batch)
     if workers == spec.workers:
         return []
     run.config["training"] = asdict(replace(spec, workers=workers))
@@ -109,11 +107,6 @@ def resume_notes(run: Run) -> list[str]:
 def _operations(model: ModelSpec, batch: int, window: int) -> float:
     """Floating-point operations of one update, about: two per parameter forward, four back."""
     return 6.0 * model.parameters * batch * window
-
-
-def _require_streams(workers: int, batch: int) -> None:
-    if workers > batch:
-        raise SpecError(f"{workers} workers need a stream each, but there are {batch}: use fewer --workers")
 
 
 def _surroundings() -> dict[str, Any]:

@@ -119,7 +119,7 @@ def some_checkpoint(
 ) -> Checkpoint:
     """A checkpoint of random numbers: parameters, the memory of an optimizer, a state, and where training stands."""
     rng = np.random.default_rng(seed)
-    spec = ModelSpec(len(characters), hidden, layers)
+    spec = ModelSpec(len(characters) + 1, hidden, layers)
     params = NamedArrays(spec.shapes)
     params.flat[:] = rng.standard_normal(params.flat.size)
     return Checkpoint(

@@ -142,7 +142,7 @@ def test_whole_pieces_are_changed(whole: bytes, tmp_path_factory: pytest.TempPat
 # ---------------------------------------------------------------------------------- a checkpoint's header, made by hand
 
 
-def entry(kind: str = "F32", shape: Any = (4,), offsets: Any = (0, 16)) -> dict[str, Any]:
+def entry(kind: str = "F32", shape: Any = (5,), offsets: Any = (0, 20)) -> dict[str, Any]:
     return {"dtype": kind, "shape": shape, "data_offsets": offsets}
 
 
@@ -151,26 +151,26 @@ def with_entry(name: str, **changes: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda header: header | {name: header[name] | changes}
 
 
-B = "params/readout.b"  # (4,) in `some_checkpoint`
+B = "params/readout.b"  # (5,) in `some_checkpoint`
 HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "huge shape": with_entry(B, shape=[10**12]),
     "shape beyond the machine's words": with_entry(B, shape=[2**64]),
-    "shape with as many bytes, by overflow": with_entry(B, shape=[2**62, 4, 2**2]),
-    "negative shape": with_entry(B, shape=[-4]),
-    "shape of numbers with a point": with_entry(B, shape=[4.0]),
-    "shape of true": with_entry(B, shape=[True, 4]),
-    "shape is no list": with_entry(B, shape=4),
+    "shape with as many bytes, by overflow": with_entry(B, shape=[2**62, 5, 2**2]),
+    "negative shape": with_entry(B, shape=[-5]),
+    "shape of numbers with a point": with_entry(B, shape=[5.0]),
+    "shape of true": with_entry(B, shape=[True, 5]),
+    "shape is no list": with_entry(B, shape=5),
     "shape is null": with_entry(B, shape=None),
-    "more dimensions than arrays have": with_entry(B, shape=[1] * 70 + [4]),
-    "very many dimensions": with_entry(B, shape=[1] * DEEP + [4]),
+    "more dimensions than arrays have": with_entry(B, shape=[1] * 70 + [5]),
+    "very many dimensions": with_entry(B, shape=[1] * DEEP + [5]),
     "nothing, of huge size": with_entry(B, shape=[0, 2**62]),
     "offsets overlap": lambda header: with_entry(B, data_offsets=header["state/0"]["data_offsets"])(header),
     "offsets beyond the end": with_entry(B, data_offsets=[10**9, 10**9 + 16]),
     "offsets turned round": with_entry(B, data_offsets=[16, 0]),
     "negative offsets": with_entry(B, data_offsets=[-16, 0]),
     "offsets of strings": with_entry(B, data_offsets=["0", "16"]),
-    "offsets missing": lambda header: header | {B: {"dtype": "F32", "shape": [4]}},
-    "type missing": lambda header: header | {B: {"shape": [4], "data_offsets": [0, 16]}},
+    "offsets missing": lambda header: header | {B: {"dtype": "F32", "shape": [5]}},
+    "type missing": lambda header: header | {B: {"shape": [5], "data_offsets": [0, 20]}},
     "type is a list": with_entry(B, dtype=["F32"]),
     "tensor is null": lambda header: header | {B: None},
     "tensor is a string": lambda header: header | {B: "F32"},
@@ -208,7 +208,7 @@ HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "not UTF-8": lambda header: json.dumps(header).encode().replace(b"readout", b"read\xffut"),
     "UTF-16": lambda header: json.dumps(header).encode("utf-16-le"),
     "a byte order mark": lambda header: b"\xef\xbb\xbf" + json.dumps(header).encode(),
-    "NaN": lambda header: json.dumps(header).replace("[4]", "[NaN]").encode(),
+    "NaN": lambda header: json.dumps(header).replace("[5]", "[NaN]").encode(),
     "a second value": lambda header: json.dumps(header).encode() + b"{}",
 }
 KINDS = (
@@ -261,7 +261,7 @@ def test_lengths_of_a_header_that_are_wrong(length: int, whole: bytes, file: Pat
 def test_the_largest_header_there_can_be(file: Path) -> None:
     """Law: what may be trained can be saved and loaded: the most layers and the most characters together."""
     spec = ModelSpec(MOST_CHARACTERS, hidden=1, layers=1000)
-    vocabulary = Vocabulary("".join(map(chr, range(0x10000, 0x10000 + MOST_CHARACTERS))))
+    vocabulary = Vocabulary("".join(map(chr, range(0x10000, 0x10000 + MOST_CHARACTERS - 1))))
     params = NamedArrays(spec.shapes)
     memory = {
         f"{kind}.{name}": array for kind in ("square", "mean") for name, array in params.items() if array.size < 9
@@ -309,14 +309,14 @@ def tensor_of(name: str, array: Any) -> Callable[[dict[str, Any], Tensors], obje
     return lambda head, tensors: tensors.update({name: np.asarray(array)})
 
 
-ONES = np.ones(4, np.float32)
+ONES = np.ones(5, np.float32)
 LIES: dict[str, Callable[[dict[str, Any], Tensors], object]] = {
     **{f"format {value!r:.20}": head_of(format=value) for value in (0, 2, 99, 10**400, -1, 1.5, "1", None, [1] * 999)},
     **{
         f"no {key}": lambda head, tensors, key=key: head.pop(key)
         for key in ("format", "model", "vocabulary", "progress")
     },  # type: ignore[misc]
-    "model of pairs": head_of(model=[["vocabulary", 4]]),
+    "model of pairs": head_of(model=[["vocabulary", 5]]),
     "model of a list": head_of(model=[]),
     "hidden a thousand million": model_of(hidden=10**9),
     "hidden beyond all": model_of(hidden=10**4000),
@@ -366,17 +366,17 @@ LIES: dict[str, Callable[[dict[str, Any], Tensors], object]] = {
     "a parameter of another shape": tensor_of(B, np.ones((2, 2), np.float32)),
     "a parameter of one dimension more": tensor_of(B, ONES[None]),
     "a parameter empty": tensor_of(B, ONES[:0]),
-    "a parameter of float64": tensor_of(B, [1e300] * 4),
+    "a parameter of float64": tensor_of(B, [1e300] * 5),
     "a parameter of float16": tensor_of(B, ONES.astype(np.float16)),
     "a parameter of int32": tensor_of(B, ONES.astype(np.int32)),
     "a parameter of truths": tensor_of(B, ONES.astype(bool)),
     **{
         f"{name} of {value}": tensor_of(name, np.full(shape, value, np.float32))
         for value in (math.nan, math.inf, -math.inf)
-        for name, shape in ((B, 4), ("state/0", (2, 3)), ("optimizer/velocity.readout.b", 4))
+        for name, shape in ((B, 5), ("state/0", (2, 3)), ("optimizer/velocity.readout.b", 5))
     },
     "a count that is no number": tensor_of("optimizer/updates", [math.nan]),
-    "a memory of another shape": tensor_of("optimizer/velocity.readout.b", np.ones(5, np.float32)),
+    "a memory of another shape": tensor_of("optimizer/velocity.readout.b", np.ones(6, np.float32)),
     "a memory of what is no parameter": tensor_of("optimizer/velocity.x", ONES),
     "a memory of whole numbers": tensor_of("optimizer/velocity.readout.b", ONES.astype(np.int32)),
     "a state less": lambda head, tensors: tensors.pop("state/0"),
@@ -490,9 +490,9 @@ def sample_of(file: Path, length: int, temperature: float = 1.0) -> str:
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
 def test_a_network_that_explodes(cell: str, file: Path) -> None:
     """Law: sampling and scoring say so, instead of a character or a number that is none."""
-    spec = ModelSpec(4, 3, cell=cell, activation="relu")
+    spec = ModelSpec(5, 3, cell=cell, activation="relu")
     tensors = {f"params/{name}": np.full(shape, 3e38, np.float32) for name, shape in spec.shapes.items()}
-    head = {"format": 1, "vocabulary": "abcd", "progress": {}, "model": {"vocabulary": 4, "hidden": 3, "cell": cell}}
+    head = {"format": 1, "vocabulary": "abcd", "progress": {}, "model": {"vocabulary": 5, "hidden": 3, "cell": cell}}
     put(file, forged(head | {"model": head["model"] | {"activation": "relu"}}, tensors))  # type: ignore[operator]
     for temperature in (0.0, 1.0):
         assert "checkpoint" in refusal(DivergenceError, sample_of, file, 9, temperature)
@@ -501,10 +501,10 @@ def test_a_network_that_explodes(cell: str, file: Path) -> None:
 
 def test_a_network_that_explodes_slowly(file: Path) -> None:
     """Law: the same where it takes a hundred characters, in every length of text."""
-    spec = ModelSpec(4, 3, cell="rnn", activation="relu")
+    spec = ModelSpec(5, 3, cell="rnn", activation="relu")
     tensors = {f"params/{name}": np.full(shape, 1.0, np.float32) for name, shape in spec.shapes.items()}
-    tensors["params/readout.W"] = np.eye(3, 4, dtype=np.float32) - 1
-    head = {"format": 1, "vocabulary": "abcd", "progress": {}, "model": {"vocabulary": 4, "hidden": 3}}
+    tensors["params/readout.W"] = np.eye(3, 5, dtype=np.float32) - 1
+    head = {"format": 1, "vocabulary": "abcd", "progress": {}, "model": {"vocabulary": 5, "hidden": 3}}
     head["model"] |= {"cell": "rnn", "activation": "relu"}  # type: ignore[operator]
     put(file, forged(head, tensors))
     assert len(sample_of(file, 20)) == 20

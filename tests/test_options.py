@@ -37,7 +37,7 @@ from charlm.trained import TrainedModel
 CHARACTERS = 600
 EXAMPLES = 400
 SECONDS = 60  # for one command line; all but a few take hundredths of a second
-MOST = {"updates": 5, "samples": 50, "characters": 1000}  # then comes Ctrl-C
+MOST = {"updates": 5, "samples": 3, "characters": 1000}  # then comes Ctrl-C
 GIGABYTE = 2**30
 LONG = "x" * 5000
 RUN_FILES = {".lock", "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "loss.png"}
@@ -66,6 +66,7 @@ NEEDS = {  # what an option is accepted with only
     "activation": ("--cell", "rnn"),
     "weight_decay": ("--optimizer", "adamw"),
     "tied": ("--embedding", "4"),
+    **dict.fromkeys(("top", "sort", "above", "below"), ("--per", "line")),
 }
 SOURCES: dict[str, list[str]] = {
     "train": ["short.txt"],
@@ -96,6 +97,8 @@ def command_of(name: str) -> click.Command:
 def own_values(option: click.Option) -> list[str]:
     """Values of an option's own kind, from usual to extreme."""
     kind = option.type
+    if option.name == "workers":
+        return ["auto", "1", "2", *map(str, INTEGERS)]
     if isinstance(kind, click.Choice):
         return [*map(str, kind.choices)]
     if isinstance(kind, click.Path):
@@ -189,14 +192,19 @@ def press_ctrl_c_in_time(patch: pytest.MonkeyPatch) -> None:
         count("samples")
         return counted(sampled(model, *arguments, **choices))  # which refuses what it refuses now, not when iterated
 
+    def samples(model: TrainedModel, *arguments: Any, **choices: Any) -> list[str]:
+        count("samples")
+        return many(model, *arguments, **choices)
+
     def counted(characters: Iterator[str]) -> Iterator[str]:
         for character in characters:
             count("characters")
             yield character
 
-    shown, sampled = Watcher.show, TrainedModel.sample
+    shown, sampled, many = Watcher.show, TrainedModel.sample, TrainedModel.samples
     patch.setattr(Watcher, "show", show)
     patch.setattr(TrainedModel, "sample", sample)
+    patch.setattr(TrainedModel, "samples", samples)
 
 
 @contextmanager

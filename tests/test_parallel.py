@@ -134,7 +134,7 @@ def test_a_run_changes_its_number_of_workers(corpus: Corpus, tmp_path: Path) -> 
     """Law: it goes on from the same place, says so once, and too many are refused before anything changes."""
     run = tiny_run(tmp_path / "run", corpus, replace(TINY, workers=2))
     stop_at(run, corpus, 10)
-    with pytest.raises(SpecError, match="stream each"):
+    with pytest.raises(SpecError, match="number of streams"):
         change_workers(run, TINY.batch + 1)
     (note,) = change_workers(run, 3)
     assert "2" in note and "3" in note

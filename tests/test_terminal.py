@@ -19,13 +19,25 @@ from charlm.store.run import Run
 
 SMALL = ("--hidden", 8, "--batch", 4, "--window", 10)
 STEPS = 3  # and as many evaluations, each of most of a second
-EVALUATED = ("text.txt", *SMALL, "--steps", STEPS, "--val-fraction", 0.9, "--quiet", "--out", "run")
-SPEC = replace(TINY, steps=STEPS, val_fraction=0.9, evaluations=20, reports=200)
+EVALUATED = (
+    "text.txt",
+    *SMALL,
+    "--steps",
+    STEPS,
+    "--val-fraction",
+    0.9,
+    "--val-limit",
+    10**7,
+    "--quiet",
+    "--out",
+    "run",
+)
+SPEC = replace(TINY, steps=STEPS, val_fraction=0.9, val_limit=10**7, evaluations=20, reports=200)
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    (tmp_path / "text.txt").write_bytes(LANTERNS.read_bytes() * 80)
+    (tmp_path / "text.txt").write_bytes(LANTERNS.read_bytes() * 100)
     return tmp_path
 
 
