@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from charlm.errors import SpecError
+from charlm.errors import DivergenceError, SpecError
 from charlm.nn.arrays import Floats, NamedArrays
 from charlm.nn.loss import cross_entropy, target_nats
 from charlm.nn.model import CharLM
@@ -26,6 +26,7 @@ from charlm.text.vocabulary import Vocabulary
 WINDOW = 20  # characters between two steps
 DECAY = 0.002  # share of the way back to the trained weights, per step
 MOST_NORM = 1.0  # of a gradient
+MOST_RATE = 100
 
 
 def adapted_surprisal(
@@ -34,10 +35,10 @@ def adapted_surprisal(
     """For every piece of a text, the nats (N,), float64, of its characters, scored before they are learned from.
 
     rate: of learning; 0 scores as `charlm.scoring.surprisal` does. The params are left as they are.
-    Raises SpecError for a rate that makes no sense.
+    Raises SpecError for a rate that makes no sense, DivergenceError for one at which the model explodes.
     """
-    if not 0 <= rate < math.inf:
-        raise SpecError(f"the rate of adapting must be a number of at least 0 (0.1 is usual), not {rate}")
+    if not 0 <= rate <= MOST_RATE:
+        raise SpecError(f"the rate of adapting must be a number from 0 to {MOST_RATE} (0.1 is usual), not {rate}")
     model.require_causal()
     now, grads = NamedArrays.like(params), NamedArrays.like(params)
     now.flat[...] = params.flat
@@ -49,8 +50,11 @@ def adapted_surprisal(
         for at in range(0, len(ids), WINDOW):
             targets = ids[at : at + WINDOW]
             inputs = np.concatenate(([before], targets[:-1]))
-            logits, state, tape = model.forward(now, inputs[:, None], state)
-            nats[at : at + WINDOW] = target_nats(logits.copy(), targets[:, None])[:, 0]
+            with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is seen and told below
+                logits, state, tape = model.forward(now, inputs[:, None], state)
+                nats[at : at + WINDOW] = target_nats(logits.copy(), targets[:, None])[:, 0]
+            if not np.isfinite(nats[at : at + WINDOW]).all():
+                raise DivergenceError(f"at the rate {rate:g} the model exploded while it adapted: use a lower rate")
             before = int(targets[-1])
             if rate:
                 _, dlogits = cross_entropy(logits, targets[:, None])

@@ -39,7 +39,7 @@ FALLBACK_WIDTH = 10**6  # of a line where the output is no terminal: all of it
 @click.option("--below", type=float, metavar="BITS", help="Only what costs fewer bits per character than this.")
 @click.option(
     "--adapt",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, max=100, min_open=True),
     metavar="RATE",
     help="Learn from what was scored while going on, and show that result, too; 0.1 is usual. The model stays.",
 )
