@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, tee
+from typing import Protocol
 
 import numpy as np
 
 from charlm.errors import SpecError
 from charlm.nn.arrays import Floats
 from charlm.scoring import Score
-from charlm.store.reading import Text
 from charlm.text.lines import lines_of
 from charlm.trained import TrainedModel
 
 UNITS = ("file", "line", "char")
 RESETS_OF_STATE = ("never", "file", "line")
+
+
+class Source(Protocol):
+    """A text that comes in pieces, and where from: a `charlm.store.reading.Text`, or what stands before one."""
+
+    source: str
+
+    def __iter__(self) -> Iterator[str]:
+        """Its pieces."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class _Piece:
 
 
 def entries(
-    model: TrainedModel, texts: Iterable[Text], per: str = "file", *, reset: str = "file", adapt: float = 0.0
+    model: TrainedModel, texts: Iterable[Source], per: str = "file", *, reset: str = "file", adapt: float = 0.0
 ) -> Iterator[Entry]:
     """Score texts, and yield what each unit costs, in their order and at bounded memory.
 
@@ -66,7 +75,7 @@ def entries(
 Scored = Iterator[tuple[_Piece, Floats, Floats | None]]
 
 
-def _pieces(texts: Iterable[Text], by_line: bool) -> Iterator[_Piece]:
+def _pieces(texts: Iterable[Source], by_line: bool) -> Iterator[_Piece]:
     for text in texts:
         if by_line:
             yield from (_Piece(text.source, number, line) for number, line in enumerate(lines_of(text), 1))

@@ -107,7 +107,7 @@ def open_config(folder: Path, data: bytes) -> None:
 def open_metrics(folder: Path, data: bytes) -> None:
     """Read metrics; now and then forget the last of them, or draw them."""
     import charlm
-    from charlm.plotting import draw
+    from charlm.plotting.loss import draw
 
     put(folder / "metrics.jsonl", data)
     run = charlm.Run.open(folder)

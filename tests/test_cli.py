@@ -301,6 +301,75 @@ def test_score_refuses(here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPa
     assert charlm(capsys, "score", trained_run()).is_clear_error()
 
 
+def test_score_writes_a_page(here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: --html changes nothing that is printed; it adds a page of what was scored, whatever way the text comes."""
+    plain = charlm(capsys, "score", trained_run(), "short.txt")
+    done = charlm(capsys, "score", trained_run(), "short.txt", "--html", "page.html")
+    assert (done.code, done.out, done.err) == (0, plain.out, "Wrote page.html\n")
+    first = (here / "page.html").read_bytes()
+    assert b"2,000 characters at" in first and b"short.txt" in first
+    rows = charlm(capsys, "score", trained_run(), "short.txt", "--per", "line", "--json")
+    done = charlm(capsys, "score", trained_run(), "short.txt", "--per", "line", "--json", "--html", "page.HTML")
+    assert (done.code, done.out) == (0, rows.out)
+    assert (here / "page.HTML").read_bytes() == first
+    give_stdin(monkeypatch, (here / "short.txt").read_bytes())
+    assert charlm(capsys, "score", trained_run(), "--html", "page.html").code == 0
+    assert (here / "page.html").read_bytes() == first.replace(b"short.txt", b"standard input")
+    (here / "long.txt").write_text("ab\n" * 20_000)
+    done = charlm(capsys, "score", trained_run(), "long.txt", "--html", "page.html")
+    assert "60,000 characters" in done.out and "the first 50,000 of 60,000 characters" in done.err
+
+
+def test_score_refuses_a_page(here: Path, capsys: Capture) -> None:
+    """Law: a name that is no page's, which may be a text that would be lost, and an adapting model's: one line."""
+    before = files_below(here)
+    for options in (("--html", "short.txt"), ("--html", "none/x.html"), ("--html", "x.html", "--adapt", "0.1")):
+        assert charlm(capsys, "score", trained_run(), "short.txt", *options).is_clear_error(), options
+    assert charlm(capsys, "score", trained_run(), "missing.txt", "--html", "x.html").is_clear_error(1)
+    assert files_below(here) == before
+
+
+def test_inspect(here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: a page or a picture by its ending, and a row or an object for every unit, the same ones each time."""
+    done = charlm(capsys, "inspect", trained_run(), "short.txt")
+    assert (done.code, done.err) == (0, "Wrote inspect.html\n")
+    assert (here / "inspect.html").read_bytes().startswith(b"<!DOCTYPE html>")
+    rows = [line for line in done.out.splitlines() if "[" in line]
+    assert len(rows) == 8 and "layer0 gate z: " in done.out
+    give_stdin(monkeypatch, (here / "short.txt").read_bytes())
+    again = charlm(capsys, "inspect", trained_run(), "-", "--units", 3, "--json", "-o", "units.png")
+    assert again.code == 0 and (here / "units.png").read_bytes().startswith(b"\x89PNG")
+    units = [json.loads(line) for line in again.out.splitlines()]
+    assert [list(unit) for unit in units] == [["layer", "unit", "feature", "correlation"]] * 3
+    for unit, row in zip(units, rows, strict=False):
+        r, name, feature = row.split(maxsplit=2)
+        assert (f"layer{unit['layer']}[{unit['unit']}]", unit["feature"]) == (name, feature)
+        assert float(r) == round(unit["correlation"], 2)
+    (here / "texts").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (here / "texts" / name).write_bytes((here / "short.txt").read_bytes())
+    assert charlm(capsys, "inspect", trained_run(), "texts").code == 0
+    assert b"4,000 characters of <bdi>texts" in (here / "inspect.html").read_bytes()
+
+
+def test_inspect_refuses(here: Path, capsys: Capture) -> None:
+    """Law: one clear line each, and nothing is written."""
+    (here / "little.txt").write_text("ab\n" * 33)
+    before = files_below(here)
+    for arguments in (
+        ("little.txt",),
+        ("missing.txt",),
+        ("short.txt", "short.txt"),
+        ("short.txt", "--units", "0"),
+        ("short.txt", "--units", "65"),
+        ("short.txt", "-o", "x.jpg"),
+        ("short.txt", "-o", "none/x.html"),
+        ("short.txt", "-o", "none/x.png"),
+    ):
+        assert charlm(capsys, "inspect", trained_run(), *arguments).is_clear_error(), arguments
+    assert files_below(here) == before
+
+
 def test_info(here: Path, capsys: Capture) -> None:
     """Law: sizes, vocabulary and where training stands; of a run, of a checkpoint file, as text or JSON."""
     text = LANTERNS.read_text(encoding="utf-8")
@@ -317,13 +386,13 @@ def test_info(here: Path, capsys: Capture) -> None:
 
 def test_the_newest_run(here: Path, capsys: Capture) -> None:
     """Law: where no run is named the newest is taken, and stderr says which; where there is none, one line."""
-    for command in (["sample"], ["plot"], ["info"], ["score", "short.txt"]):
+    for command in (["sample"], ["plot"], ["info"], ["score", "short.txt"], ["inspect", "short.txt"]):
         done = charlm(capsys, *command)
         assert done.is_clear_error(1) and "charlm train" in done.err
     for name in ("one", "two"):
         copy_of_trained_run(here / "checkpoints" / name)
     os.utime(here / "checkpoints" / "one" / "config.json", (2e9, 2e9))
-    for command in (["sample", "-n", 3], ["plot"], ["info"], ["score", "short.txt"]):
+    for command in (["sample", "-n", 3], ["plot"], ["info"], ["score", "short.txt"], ["inspect", "short.txt"]):
         done = charlm(capsys, *command)
         assert done.code == 0 and "checkpoints/one" in done.err and "checkpoints/two" not in done.err
 
@@ -477,7 +546,8 @@ def test_a_directory_that_is_no_run(command: str, here: Path, capsys: Capture) -
 
 
 @pytest.mark.parametrize(
-    "command", ["sample {}", "score {} short.txt", "info {}", "train --resume {} --steps 70 --quiet"]
+    "command",
+    ["sample {}", "score {} short.txt", "inspect {} short.txt", "info {}", "train --resume {} --steps 70 --quiet"],
 )
 def test_a_checkpoint_that_is_cut_short(command: str, here: Path, capsys: Capture) -> None:
     """Law: one clear line that names the file, and nothing is changed."""

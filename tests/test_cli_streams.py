@@ -29,6 +29,8 @@ CALLS = {
     "sample --json": ["sample", trained_run(), "--rng-seed", 1, "--count", 3, "--json"],
     "score": ["score", trained_run(), "short.txt"],
     "score --json": ["score", trained_run(), "short.txt", "--json"],
+    "inspect": ["inspect", trained_run(), "short.txt"],
+    "inspect --json": ["inspect", trained_run(), "short.txt", "--json"],
     "plot": ["plot", trained_run()],
     "info": ["info", trained_run()],
     "info --json": ["info", trained_run(), "--json"],

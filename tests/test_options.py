@@ -62,6 +62,7 @@ PLACES = (
 USUAL = {  # a small network, and a text or a run, so that most command lines get beyond their arguments
     "train": ("--hidden", "4", "--batch", "2", "--window", "5"),
     "sample": ("--length", "20"),
+    "inspect": ("--output", "units.html"),
 }
 NEEDS = {  # what an option is accepted with only
     "activation": ("--cell", "rnn"),
@@ -74,6 +75,7 @@ SOURCES: dict[str, list[str]] = {
     "sample": ["run"],
     "plot": ["run"],
     "score": ["run", "short.txt"],
+    "inspect": ["run", "short.txt"],
     "info": ["run"],
 }
 

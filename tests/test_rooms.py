@@ -14,18 +14,28 @@ import charlm
 
 PACKAGE = Path(charlm.__file__).parent
 
-FOLDERS = ("nn", "text", "optim", "store", "parallel", "cli")  # any other file is a room of its own
+FOLDERS = (
+    "nn",
+    "text",
+    "optim",
+    "store",
+    "parallel",
+    "plotting",
+    "pages",
+    "cli",
+)  # any other file is a room of its own
 FRONT_DOOR = "the front door"
 
-LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "memory", "journal"}
-VERBS = {"training", "scoring", "sampling", "plotting", "adapting"}
-ABOVE_VERBS = {"plan", "trained", "standing", "starting", "listing"}
+LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "memory", "journal", "colours"}
+VERBS = {"training", "scoring", "sampling", "plotting", "adapting", "predicting", "inspecting"}
+ABOVE_VERBS = {"plan", "trained", "standing", "starting", "listing", "pages"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
     "budget": set(),
     "memory": {"errors", "nn"},
+    "colours": set(),
     "nn": {"errors"},
     "text": {"errors"},
     "optim": {"errors"},
@@ -41,9 +51,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": LOWER | {"lanes", "lines"},
     "adapting": LOWER,
     "sampling": LOWER,
-    "plotting": LOWER,
+    "predicting": LOWER,
+    "inspecting": LOWER | {"predicting"},
+    "plotting": LOWER | {"inspecting"},
     "trained": LOWER | VERBS,
     "listing": {"errors", "nn", "text", "store", "scoring", "trained"},
+    "pages": LOWER | {"predicting", "inspecting", "plotting", "listing", "trained"},
     "reference": set(),
     "standing": LOWER | VERBS | {"plan"},
     "starting": LOWER | VERBS | {"plan"},
@@ -61,7 +74,7 @@ ONLY_IN = {  # where a library may be imported: a room, or one file of it
     "mpi4py": "parallel.mpi",
 }
 ONLY_IN_FUNCTIONS = {"matplotlib", "safetensors", "threadpoolctl", "mpi4py"}
-WITHOUT_NUMPY = {"errors", "version", "budget", "cli", FRONT_DOOR, "__main__"}
+WITHOUT_NUMPY = {"errors", "version", "budget", "colours", "cli", FRONT_DOOR, "__main__"}
 
 
 class Import(NamedTuple):
@@ -218,7 +231,11 @@ def test_the_mathematics_imports_no_disk_and_no_screen() -> None:
         ("journal", "from charlm.training import TrainSpec"),
         ("scoring", "from charlm.training import train"),
         ("sampling", "from charlm.scoring import score"),
-        ("plotting", "from charlm.training import train"),
+        ("plotting.loss", "from charlm.training import train"),
+        ("plotting.units", "from charlm.trained import load"),
+        ("inspecting", "from charlm.plotting.units import plot_units"),
+        ("trained", "from charlm.pages.frame import page"),
+        ("pages.frame", "def f():\n    from matplotlib.figure import Figure"),
         ("training", "from charlm.trained import load"),
         ("trained", "from charlm.cli import main"),
         ("cli.train", "from charlm.training import train"),
@@ -230,7 +247,7 @@ def test_the_mathematics_imports_no_disk_and_no_screen() -> None:
         ("training", "def f():\n    import matplotlib.pyplot"),
         ("store.run", "def f():\n    from safetensors.numpy import save"),
         ("store.checkpoint", "from safetensors.numpy import save"),
-        ("plotting", "from matplotlib.figure import Figure"),
+        ("plotting.loss", "from matplotlib.figure import Figure"),
         ("parallel", "class A:\n    import threadpoolctl"),
         ("nn.gru", "import scipy"),
         ("training", "import torch"),
@@ -252,7 +269,7 @@ def test_the_checker_catches_an_import_that_points_up(module: str, source: str) 
         ("nn.gru", "if TYPE_CHECKING:\n    from charlm.store.run import Run"),
         ("store.run", "from charlm.nn.model import ModelSpec\nfrom charlm.text import vocabulary"),
         ("training", "from charlm.scoring import score\nfrom charlm.optim import clip"),
-        ("plotting", "def f():\n    from matplotlib.figure import Figure"),
+        ("plotting.loss", "def f():\n    from matplotlib.figure import Figure"),
         ("store.checkpoint", "def f():\n    def g():\n        from safetensors.numpy import save"),
         ("cli.train", "import click\nfrom tqdm import tqdm\nfrom charlm import train\nfrom charlm.cli import main"),
         ("trained", "from charlm.sampling import sample"),

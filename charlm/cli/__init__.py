@@ -20,6 +20,7 @@ COMMANDS = {
     "sample": "Write text that continues a seed text.",
     "plot": "Draw the loss of one or several runs.",
     "score": "Tell how well a model predicts a text.",
+    "inspect": "Show what the hidden units of a model follow.",
     "info": "Show a run: sizes, vocabulary, where it stands.",
 }
 

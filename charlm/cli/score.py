@@ -11,7 +11,19 @@ from typing import Any
 
 import click
 
-from charlm import RESETS_OF_STATE, UNITS, CorpusError, Entry, Score, Text, clean_up_notes, entries, load, read_texts
+from charlm import (
+    RESETS_OF_STATE,
+    UNITS,
+    CorpusError,
+    Entry,
+    Score,
+    SurprisalPage,
+    Text,
+    clean_up_notes,
+    entries,
+    load,
+    read_texts,
+)
 from charlm.cli.arguments import run_and_files
 
 FALLBACK_WIDTH = 10**6  # of a line where the output is no terminal: all of it
@@ -43,6 +55,12 @@ FALLBACK_WIDTH = 10**6  # of a line where the output is no terminal: all of it
     metavar="RATE",
     help="Learn from what was scored while going on, and show that result, too; 0.1 is usual. The model stays.",
 )
+@click.option(
+    "--html",
+    type=click.Path(),
+    metavar="OUT",
+    help="Write a page that shows the text coloured by surprisal, and what was expected at every character.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON, one object a line.")
 def command(
     arguments: tuple[str, ...],
@@ -53,6 +71,7 @@ def command(
     above: float | None,
     below: float | None,
     adapt: float | None,
+    html: str | None,
     as_json: bool,
 ) -> None:
     """Tell how well a model predicts texts: nats and bits per character, perplexity.
@@ -72,12 +91,18 @@ def command(
         raise click.UsageError("--top, --sort, --above and --below choose among files, lines or characters: add --per")
     if adapt and reset == "line":
         raise click.UsageError("--adapt learns from line to line: leave --reset line out")
-    texts: list[Text] = []
-    found = entries(load(run), _noted(read_texts(files or ["-"]), texts), _unit(per), reset=reset, adapt=adapt or 0.0)
+    if adapt and html:
+        raise click.UsageError("--html shows the model as it was trained: leave --adapt out")
+    page = SurprisalPage(html) if html else None
+    model, texts = load(run), list[Text]()
+    sources = _noted(read_texts(files or ["-"]), texts)
+    found = entries(model, page.of(sources) if page else sources, _unit(per), reset=reset, adapt=adapt or 0.0)
     if per == "total":
         _show_total(found, as_json)
     else:
         _show_list(_chosen(found, top, sort, above, below), per, as_json)
+    if page:
+        click.echo(page.write(model, reset=reset), err=True)
     for note in clean_up_notes(texts):
         click.echo(note, err=True)
 

@@ -179,6 +179,10 @@ class CharLM:
         logits = read_out(top, self._readout(params), params["readout.b"], self._buffers)
         return logits, state, ModelTape(inputs, tape, top)
 
+    def activations(self, tape: ModelTape) -> tuple[dict[str, Floats], ...]:
+        """Per layer, what the window made its units do, by name, each (T, B, H): see Cell.activations."""
+        return self.stack.activations(tape.stack)
+
     def step(self, params: NamedArrays, inputs: Ids, state: State, weights: tuple[Any, ...]) -> tuple[Floats, State]:
         """Predict the character after one of each of B streams: `forward` for a single time step, as fast as can be.
 

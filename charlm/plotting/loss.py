@@ -1,26 +1,22 @@
-"""Plot: metrics to pictures."""
+"""Plot: metrics to pictures of the loss."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charlm.errors import RunError, SpecError, StorageError
-from charlm.store.atomic import write_atomic
+from charlm.errors import RunError, SpecError
+from charlm.plotting.picture import COLOURS, picture_place, write_picture
 from charlm.store.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008: told apart by every kind of colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 AXES = {"steps": ("step", 1.0), "characters": ("characters", 1.0), "minutes": ("seconds", 60.0)}
 LABELS = {"steps": "updates", "characters": "characters seen", "minutes": "minutes of training"}
-FORMATS = (".png", ".svg", ".pdf")
 
 
 def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = "steps") -> None:
@@ -29,21 +25,10 @@ def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = "step
     against: "steps", "characters" or "minutes". Raises RunError where a run has no metrics yet, SpecError for an
     unknown `against` or ending, StorageError where the disk refuses.
     """
-    from io import BytesIO
-
-    output = Path(output)
     if against not in AXES:
         raise SpecError(f"a loss is drawn against one of {', '.join(AXES)}, not {against!r}")
-    if output.suffix.lower() not in FORMATS:
-        raise SpecError(f"a picture's name ends in one of {', '.join(FORMATS)}, not {output.suffix!r}: {output}")
-    if not output.absolute().parent.is_dir():
-        raise StorageError(f"no folder {output.parent} to write {output.name} in: make it, or choose another place")
-    figure = draw([Run.of(run) for run in runs], against)
-    picture = BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks
-        figure.savefig(picture, format=output.suffix[1:].lower())
-    write_atomic(output, picture.getvalue())
+    output = picture_place(output)
+    write_picture(draw([Run.of(run) for run in runs], against), output)
 
 
 def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
