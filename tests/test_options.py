@@ -42,6 +42,7 @@ MOST = {"updates": 5, "samples": 20, "characters": 1000}  # then comes Ctrl-C
 GIGABYTE = 2**30
 LONG = "x" * 5000
 RUN_FILES = {".lock", "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "loss.png"}
+WRITES = {"plot": "loss.png", "inspect": "inspect.html", "score": ""}  # and what they are told to
 TEXT = LANTERNS.read_bytes()[:CHARACTERS]
 
 JUNK = (
@@ -277,8 +278,8 @@ def left_behind(name: str, given: set[str], done: Done) -> list[str]:
     """What a command made or changed that it should not have."""
     outside = {path for path in done.touched if not path.startswith("work/")}
     touched = {path.removeprefix("work/") for path in done.touched}
-    if name == "plot":
-        allowed = {"loss.png"} | given if done.code == 0 else set()
+    if name in WRITES:
+        allowed = {WRITES[name]} | given if done.code == 0 else set()
         return [f"left {path}" for path in sorted(touched - allowed)]
     if name != "train":
         return [f"left {path}" for path in sorted(touched)]
