@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from charlm.errors import CharlmError as CharlmError
     from charlm.errors import CorpusError as CorpusError
     from charlm.errors import UnknownCharacterError as UnknownCharacterError
+    from charlm.inspecting import MOST_UNITS as MOST_UNITS
+    from charlm.inspecting import SHOWN_UNITS as SHOWN_UNITS
+    from charlm.inspecting import Inspection as Inspection
     from charlm.journal import Progress as Progress
     from charlm.learner import follow as follow
     from charlm.listing import RESETS_OF_STATE as RESETS_OF_STATE
@@ -48,10 +51,15 @@ if TYPE_CHECKING:
     from charlm.nn.stack import RESETS as RESETS
     from charlm.optim.optimizers import LEARNING_RATES as LEARNING_RATES
     from charlm.optim.schedules import SHAPES as SHAPES
+    from charlm.pages.inspection import InspectionFile as InspectionFile
+    from charlm.pages.surprisal import SurprisalPage as SurprisalPage
     from charlm.parallel.blas import blas_threads as blas_threads
     from charlm.parallel.mpi import mpi_workers as mpi_workers
     from charlm.parallel.workers import Workers as Workers
-    from charlm.plotting import plot as plot
+    from charlm.plan import TrainSpec as TrainSpec
+    from charlm.plan import train_spec as train_spec
+    from charlm.plotting.loss import plot as plot
+    from charlm.plotting.units import plot_units as plot_units
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
     from charlm.standing import summary as summary
@@ -72,9 +80,7 @@ if TYPE_CHECKING:
     from charlm.text.vocabulary import Vocabulary as Vocabulary
     from charlm.trained import TrainedModel as TrainedModel
     from charlm.trained import load as load
-    from charlm.training import TrainSpec as TrainSpec
     from charlm.training import train as train
-    from charlm.training import train_spec as train_spec
     from charlm.warm import Forgetting as Forgetting
     from charlm.warm import forgetting as forgetting
     from charlm.warm import new_run_from as new_run_from
@@ -83,6 +89,9 @@ _ROOMS = {
     "CharlmError": "errors",
     "CorpusError": "errors",
     "UnknownCharacterError": "errors",
+    "MOST_UNITS": "inspecting",
+    "SHOWN_UNITS": "inspecting",
+    "Inspection": "inspecting",
     "Progress": "journal",
     "follow": "learner",
     "RESETS_OF_STATE": "listing",
@@ -96,10 +105,13 @@ _ROOMS = {
     "RESETS": "nn.stack",
     "LEARNING_RATES": "optim.optimizers",
     "SHAPES": "optim.schedules",
+    "InspectionFile": "pages.inspection",
+    "SurprisalPage": "pages.surprisal",
     "blas_threads": "parallel.blas",
     "mpi_workers": "parallel.mpi",
     "Workers": "parallel.workers",
-    "plot": "plotting",
+    "plot": "plotting.loss",
+    "plot_units": "plotting.units",
     "SampleSpec": "sampling",
     "Score": "scoring",
     "Corpus": "store.corpus",
@@ -116,13 +128,13 @@ _ROOMS = {
     "Vocabulary": "text.vocabulary",
     "TrainedModel": "trained",
     "load": "trained",
-    "TrainSpec": "training",
+    "TrainSpec": "plan",
     "change_budget": "starting",
     "change_workers": "starting",
     "new_run": "starting",
     "resume_notes": "starting",
     "train": "training",
-    "train_spec": "training",
+    "train_spec": "plan",
     "Forgetting": "warm",
     "forgetting": "warm",
     "new_run_from": "warm",

@@ -18,7 +18,7 @@ from itertools import chain
 
 import numpy as np
 
-from charlm.errors import SpecError
+from charlm.errors import DivergenceError, SpecError
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import cross_entropy, target_nats
 from charlm.nn.model import CharLM, ModelTape
@@ -28,6 +28,7 @@ from charlm.text.vocabulary import Vocabulary
 WINDOW = 20  # characters between two steps
 DECAY = 0.001  # share of the way back to the trained weights, per step
 MOST_NORM = 1.0  # of a gradient
+MOST_RATE = 100
 
 
 def adapted_surprisal(
@@ -36,10 +37,11 @@ def adapted_surprisal(
     """For every piece of a text, the nats (N,), float64, of its characters, scored before they are learned from.
 
     The pieces are one text, whose windows do not depend on where it was cut. rate: of learning; 0 scores as
-    `charlm.scoring.surprisal` does. The params are left as they are. Raises SpecError for a rate that makes no sense.
+    `charlm.scoring.surprisal` does. The params are left as they are. Raises SpecError for a rate that makes no sense,
+    DivergenceError for one at which the model explodes.
     """
-    if not 0 <= rate < math.inf:
-        raise SpecError(f"the rate of adapting must be a number of at least 0 (0.1 is usual), not {rate}")
+    if not 0 <= rate <= MOST_RATE:
+        raise SpecError(f"the rate of adapting must be a number from 0 to {MOST_RATE} (0.1 is usual), not {rate}")
     model.require_causal()
     reader = _AdaptingReader(model, params, vocabulary.start, rate)
     waiting: deque[Ids] = deque()  # pieces whose nats are not all known
@@ -69,31 +71,25 @@ class _AdaptingReader:
         self._state, self._before = model.zero_state(1), start
 
     def read(self, targets: Ids) -> Floats:
-        """The nats (T,) of a window (T,); then one step from it.
-
-        At a rate far too high the weights may explode: then the trained ones take their place.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):
-            nats, logits, tape = self._forward(targets)
-            if not np.isfinite(nats).all():
-                self._now.flat[...], self._state = self._trained.flat, self._model.zero_state(1)
-                nats, logits, tape = self._forward(targets)
-            self._before, self._state = int(targets[-1]), self._after
-            if self._rate:
-                self._learn(logits, targets, tape)
-        return nats
-
-    def _forward(self, targets: Ids) -> tuple[Floats, Floats, ModelTape]:
+        """The nats (T,) of a window (T,); then one step from it."""
         inputs = np.concatenate(([self._before], targets[:-1]))
-        logits, self._after, tape = self._model.forward(self._now, inputs[:, None], self._state)
-        return target_nats(logits.copy(), targets[:, None])[:, 0], logits, tape
+        with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is seen and told below
+            logits, self._state, tape = self._model.forward(self._now, inputs[:, None], self._state)
+            nats = target_nats(logits.copy(), targets[:, None])[:, 0]
+        if not np.isfinite(nats).all():
+            raise DivergenceError(f"at the rate {self._rate:g} the model exploded while it adapted: use a lower rate")
+        self._before = int(targets[-1])
+        if self._rate:
+            self._learn(logits, targets, tape)
+        return nats
 
     def _learn(self, logits: Floats, targets: Ids, tape: ModelTape) -> None:
         _, dlogits = cross_entropy(logits, targets[:, None])
-        self._model.backward(self._now, tape, dlogits, self._grads)
-        clip_by_global_norm(self._grads, MOST_NORM)
-        np.subtract(self._trained.flat, self._now.flat, out=self._back)
-        self._back *= DECAY
-        self._now.flat += self._back
-        self._grads.flat *= self._rate
-        self._now.flat -= self._grads.flat
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._model.backward(self._now, tape, dlogits, self._grads)
+            clip_by_global_norm(self._grads, MOST_NORM)
+            np.subtract(self._trained.flat, self._now.flat, out=self._back)
+            self._back *= DECAY
+            self._now.flat += self._back
+            self._grads.flat *= self._rate
+            self._now.flat -= self._grads.flat

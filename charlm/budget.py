@@ -23,7 +23,7 @@ class Budget:
             return cls(steps, None)
         if epochs is not None:
             return cls(max(1, math.ceil(min(epochs * steps_per_epoch, MOST_STEPS))), None)
-        return cls(None, 60 * minutes)
+        return cls(None, 60.0 * minutes)
 
     def share(self, steps: int, seconds: float) -> float:
         """The share that is used after so many updates and seconds, 0 to 1."""

@@ -5,6 +5,18 @@ Every message is one line: what was expected, what came, and the next move.
 
 from __future__ import annotations
 
+MOST_QUOTED = 200  # characters
+
+
+def in_short(foreign: object) -> str:
+    """What came out of a file, fit to stand in a message of one line.
+
+    A damaged or hostile file may hold line ends, megabytes, and what commands a terminal.
+    """
+    text = " ".join(str(foreign)[: 2 * MOST_QUOTED].split())
+    line = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return line if len(line) <= MOST_QUOTED else line[: MOST_QUOTED - 3] + "..."
+
 
 class CharlmError(Exception):
     """The base of all errors that charlm raises on purpose.
@@ -40,7 +52,7 @@ class StorageError(CharlmError):
 
 
 class DivergenceError(CharlmError):
-    """The loss is no longer a number, or has exploded, again and again."""
+    """A network's numbers are none any more, or its loss has exploded again and again."""
 
     exit_code = 3
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any
 
-from charlm.errors import CheckpointError
+from charlm.errors import CheckpointError, in_short
 from charlm.store.run import Run
+from charlm.store.strict_json import MOST_NUMBER
+
+MOST_ROLLBACKS = 3
 
 
 @dataclass
@@ -32,12 +35,22 @@ class Tally:
     @classmethod
     def of(cls, progress: Mapping[str, Any]) -> Tally:
         """The tally that a checkpoint kept. Raises CheckpointError where it is none."""
-        known = {field.name: field.default for field in fields(cls)}
+        known = {field.name: field for field in fields(cls)}
         for name, value in progress.items():
-            numeric = isinstance(value, int | float) and not isinstance(value, bool)
-            if name not in known or not (numeric or (value is None and known[name] is None)):
-                raise CheckpointError(f"the checkpoint's {name} is {value!r}: use another checkpoint")
+            if name not in known or not _counts(known[name], value):
+                said = in_short(f"{name} is {value!r}")
+                raise CheckpointError(f"the checkpoint's {said}, which training does not count: use another checkpoint")
         return cls(**progress)
+
+
+def _counts(field: Field[Any], value: Any) -> bool:
+    """Whether a tally can have come to that value."""
+    if value is None:
+        return field.default is None
+    if str(field.type).startswith("int"):
+        most = MOST_ROLLBACKS + 1 if field.name == "rollbacks" else MOST_NUMBER
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < most
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_NUMBER
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ class _Lanes:
 
 def _distance(one: State, other: State) -> Floats:
     """The largest difference of two states per stream, (K,)."""
-    layers = [np.abs(a - b).max(axis=-1) for a, b in zip(one, other, strict=True)]
+    with np.errstate(invalid="ignore"):  # of a network that has exploded, which its nats tell
+        layers = [np.abs(a - b).max(axis=-1) for a, b in zip(one, other, strict=True)]
     result: Floats = np.max([layer.reshape(-1, layer.shape[-1]).max(axis=0) for layer in layers], axis=0)
     return result

@@ -84,7 +84,7 @@ class Learner:
 class Team:
     """All workers as one: they learn from B streams, and the first one tells the others how.
 
-    params, memory: of the first worker's network and optimizer; those of the others are the same at every update.
+    params, optimizer, memory: of the first worker; those of the others are the same at every update.
     """
 
     def __init__(self, model: ModelSpec, rule: Rule, batch: int, workers: Workers) -> None:
@@ -94,7 +94,7 @@ class Team:
         workers.tell([("join", model, rule, weight) for weight in weights[1:]])
         self._own = Learner(model, rule, workers, weights[0])
         self.model, self.params = self._own.model, self._own.params
-        self.memory = self._own.optimizer.memory
+        self.optimizer, self.memory = self._own.optimizer, self._own.optimizer.memory
 
     def begin(self, state: State) -> None:
         """Go on from `params` and `memory` as they are now, and from this state of all B streams."""

@@ -13,12 +13,20 @@ from charlm.errors import SpecError
 from charlm.nn.arrays import Floats
 from charlm.scoring import Score
 from charlm.text.lines import lines_of
-from charlm.text.unseen import Unseen
 from charlm.trained import TrainedModel
 
 UNITS = ("file", "line", "char")
 WORST = 0.1  # share of a line's characters; with 5 % of them wrong, their mean tells more than that of all
 RESETS_OF_STATE = ("never", "file", "line")
+
+
+class Source(Protocol):
+    """A text that comes in pieces, and where from: a `charlm.store.reading.Text`, or what stands before one."""
+
+    source: str
+
+    def __iter__(self) -> Iterator[str]:
+        """Its pieces."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +42,6 @@ class Entry:
     worst: Score | None = None  # of a line, the tenth of its characters that cost most, at least one
 
 
-class NamedText(Protocol):
-    """A text in pieces that says where it came from, such as those of `read_texts`."""
-
-    source: str
-
-    def __iter__(self) -> Iterator[str]: ...
-
-
 @dataclass(frozen=True)
 class _Piece:
     number: int  # of its text: two of them may have one name
@@ -51,20 +51,13 @@ class _Piece:
 
 
 def entries(
-    model: TrainedModel,
-    texts: Iterable[NamedText],
-    per: str = "file",
-    *,
-    reset: str = "file",
-    adapt: float = 0.0,
-    unseen: Unseen | None = None,
+    model: TrainedModel, texts: Iterable[Source], per: str = "file", *, reset: str = "file", adapt: float = 0.0
 ) -> Iterator[Entry]:
     """Score texts, and yield what each unit costs, in their order and at bounded memory.
 
     per: "file", "line" or "char". reset: where the state starts anew: "never" reads all texts as one, "file" each from
     its beginning, "line" every line. adapt: where above 0, the rate at which a second reading learns from the text,
-    for `Entry.adapted`. unseen: is told every piece of the texts. Raises SpecError, and CorpusError for what is no
-    text.
+    for `Entry.adapted`. Raises SpecError, and CorpusError for what is no text.
     """
     for name, value, choices in (("per", per, UNITS), ("reset", reset, RESETS_OF_STATE)):
         if value not in choices:
@@ -72,7 +65,7 @@ def entries(
     by_line = per != "file" or reset == "line"
     together = [texts] if reset != "file" else ([text] for text in texts)
     for group in together:
-        scored = _scored(model, _pieces(group, by_line, per == "file", unseen), reset == "line", adapt)
+        scored = _scored(model, _pieces(group, by_line, per == "file"), reset == "line", adapt)
         if per == "file":
             yield from _files(scored)
         elif per == "line":
@@ -85,22 +78,15 @@ def entries(
 Scored = Iterator[tuple[_Piece, Floats, Floats | None]]
 
 
-def _pieces(texts: Iterable[NamedText], by_line: bool, begun_empty: bool, unseen: Unseen | None) -> Iterator[_Piece]:
+def _pieces(texts: Iterable[Source], by_line: bool, begun_empty: bool) -> Iterator[_Piece]:
     """The pieces or lines of all texts; with `begun_empty` an empty one first, so that no text is without one."""
     for number, text in enumerate(texts):
         if begun_empty:
             yield _Piece(number, text.source, None, "")
-        pieces = iter(text) if unseen is None else _told(text, unseen)
         if by_line:
-            yield from (_Piece(number, text.source, count, line) for count, line in enumerate(lines_of(pieces), 1))
+            yield from (_Piece(number, text.source, count, line) for count, line in enumerate(lines_of(text), 1))
         else:
-            yield from (_Piece(number, text.source, None, piece) for piece in pieces)
-
-
-def _told(pieces: NamedText, unseen: Unseen) -> Iterator[str]:
-    for piece in pieces:
-        unseen.add(piece)
-        yield piece
+            yield from (_Piece(number, text.source, None, piece) for piece in text)
 
 
 def _scored(model: TrainedModel, pieces: Iterator[_Piece], reset: bool, adapt: float) -> Scored:

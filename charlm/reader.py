@@ -62,5 +62,7 @@ class Reader:
         return np.concatenate(nats, axis=1), after
 
     def _part(self, model: CharLM, inputs: Ids, targets: Ids, state: State) -> tuple[Floats, State]:
-        logits, state, _ = model.forward(self._params, inputs, state, weights=self._weights)
-        return target_nats(logits, targets), state
+        # Parameters that overflow give nats that are no number: training sees that, and needs no warning of it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits, state, _ = model.forward(self._params, inputs, state, weights=self._weights)
+            return target_nats(logits, targets), state

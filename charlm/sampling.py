@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from charlm.errors import SpecError
+from charlm.errors import DivergenceError, SpecError
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.model import CharLM
 from charlm.nn.stack import STREAMS
@@ -61,7 +61,7 @@ def sample(
     """Yield the characters that follow the seed text, as they are chosen.
 
     Like every text, the seed text is read from a zero state and after a newline; a character in it that the model
-    does not know is read as the escape.
+    does not know is read as the escape. Raises DivergenceError where the network explodes.
     """
     chosen = _choices(model, params, vocabulary, seed, spec, [rng])
     return _until(spec.stop, (vocabulary.characters[ids[0]] for ids in chosen))
@@ -109,14 +109,21 @@ def _chosen(
     rngs: Sequence[np.random.Generator],
 ) -> Iterator[Ids]:
     weights = model.prepare(params)
-    logits, state, _ = model.forward(params, prompt[:, None], model.zero_state(1), weights=weights)
+    with np.errstate(over="ignore", invalid="ignore"):
+        logits, state, _ = model.forward(params, prompt[:, None], model.zero_state(1), weights=weights)
     last = np.repeat(logits[-1], len(rngs), axis=0)
     state = tuple(np.repeat(layer, len(rngs), axis=STREAMS) for layer in state)
     chances = _chances(rngs)
     for _ in range(spec.length):
+        if not np.isfinite(last).all():
+            raise DivergenceError(
+                "the model's numbers grew beyond all bounds, so there is no next character: sample from another "
+                "checkpoint, or train it anew with a lower --lr"
+            )
         ids = choose(last[:, :characters], spec, next(chances))  # the escape is not written
         yield ids
-        last, state = model.step(params, ids, state, weights)
+        with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is seen and told above
+            last, state = model.step(params, ids, state, weights)
 
 
 def _chances(rngs: Sequence[np.random.Generator]) -> Iterator[Chances]:

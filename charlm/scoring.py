@@ -15,6 +15,7 @@ from itertools import tee
 import numpy as np
 
 from charlm import lanes
+from charlm.errors import DivergenceError
 from charlm.lanes import BLOCK
 from charlm.lines import surprisal_of_lines
 from charlm.nn.arrays import Floats, Ids, NamedArrays
@@ -60,10 +61,16 @@ def surprisal(
 
     The pieces are one text, read on from each to the next, at bounded memory; with `reset`, every one is a text of
     its own. A character outside the vocabulary costs what the escape costs, and ln of how many such characters there
-    are: all of them are equally likely, so the probabilities of all characters together are 1.
+    are: all of them are equally likely, so the probabilities of all characters together are 1. Raises
+    DivergenceError where the network explodes.
     """
     read = _apart if reset else _joined
     for ids, nats in read(model, params, vocabulary, pieces):
+        if not np.isfinite(nats).all():
+            raise DivergenceError(
+                "the model's numbers grew beyond all bounds, so its predictions are none: score with another "
+                "checkpoint, or train it anew with a lower --lr"
+            )
         nats[ids == vocabulary.escape] += math.log(vocabulary.others)
         yield nats
 

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from charlm.journal import Tally
+from charlm.plan import model_spec, steps_per_epoch, train_spec, training_length
 from charlm.store.run import Run
-from charlm.training import model_spec, steps_per_epoch, train_spec, training_length
 
 MEMORISING = 0.7  # of the steps: a best model from before that was overtaken by memorising
 
@@ -36,7 +36,7 @@ def summary(run: Run) -> dict[str, Any]:
         "best_step": tally.best_step,
         "parameters": model.parameters,
         "vocabulary": model.vocabulary - 1,  # the escape is no character
-        "chars_per_second": round(characters / tally.seconds) if tally.seconds else None,
+        "chars_per_second": round(characters / max(tally.seconds, 1e-9)) if tally.seconds else None,
     }
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from charlm.errors import SpecError
+from charlm.errors import SpecError, in_short
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.parallel.blas import blas_name, blas_thread_count
 from charlm.parallel.workers import processors, usual_count
+from charlm.plan import TrainSpec, model_spec, require_memory_for, split, train_spec
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run, free_run_path
 from charlm.text.streams import fitting_window
-from charlm.training import TrainSpec, model_spec, split, train_spec
 from charlm.version import __version__
 
 
@@ -48,8 +48,8 @@ def configuration(corpus: Corpus, model: ModelSpec, spec: TrainSpec) -> dict[str
     training_ids, _ = split(corpus.ids, spec.val_fraction, spec.val_limit)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
     workers = spec.workers or usual_count(batch, _operations(model, batch, window))
-    _require_streams(workers, batch)
     spec = replace(spec, window=window, batch=batch, workers=workers, learning_rate=spec.peak_learning_rate)
+    require_memory_for(model, spec)
     return {
         **_surroundings(),
         "python": platform.python_version(),
@@ -70,15 +70,16 @@ def change_budget(
 ) -> None:
     """Give a run another budget in all, in place of the one it has; the schedule follows it.
 
-    Exactly one of the three is given. Raises SpecError.
+    Exactly one of the three is given. Raises SpecError, or RunError where the run is being trained: it keeps its own.
     """
     if [minutes, steps, epochs].count(None) != 2:
         raise SpecError("a budget is one of minutes, steps and epochs: give exactly one")
     spec = replace(train_spec(run), steps=steps, epochs=epochs)
     if minutes is not None:
         spec = replace(spec, minutes=minutes)
-    run.config["training"] = asdict(spec)
-    run.save_config()
+    with run.held():
+        run.config["training"] = asdict(spec)
+        run.save_config()
 
 
 def change_workers(run: Run, workers: int | None) -> list[str]:
@@ -91,7 +92,6 @@ def change_workers(run: Run, workers: int | None) -> list[str]:
         workers = spec.workers or 1
         if workers > processors():
             workers = usual_count(spec.batch, _operations(model_spec(run), spec.batch, spec.window))
-    _require_streams(workers, spec.batch)
     if workers == spec.workers:
         return []
     run.config["training"] = asdict(replace(spec, workers=workers))
@@ -107,18 +107,14 @@ def resume_notes(run: Run) -> list[str]:
     notes = [f"skipped a checkpoint: {reason}" for reason in run.resume_point().skipped]
     for name, now in _surroundings().items():
         if run.config.get(name, now) != now:
-            notes.append(f"{name} was {run.config[name]} when the run began and is {now} now: bits may differ")
+            then = in_short(run.config[name])
+            notes.append(f"{name} was {then} when the run began and is {now} now: bits may differ")
     return notes
 
 
 def _operations(model: ModelSpec, batch: int, window: int) -> float:
     """Floating-point operations of one update, about: two per parameter forward, four back."""
     return 6.0 * model.parameters * batch * window
-
-
-def _require_streams(workers: int, batch: int) -> None:
-    if workers > batch:
-        raise SpecError(f"{workers} workers need a stream each, but there are {batch}: use fewer --workers")
 
 
 def _surroundings() -> dict[str, Any]:

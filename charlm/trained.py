@@ -11,9 +11,11 @@ import numpy as np
 
 from charlm.adapting import adapted_surprisal
 from charlm.errors import SpecError
+from charlm.inspecting import SHOWN_UNITS, Inspection, inspect
 from charlm.nn.arrays import Floats, NamedArrays
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.nn.stack import State
+from charlm.predicting import activations, predictions
 from charlm.sampling import SampleSpec, sample, samples
 from charlm.scoring import Score, score, surprisal
 from charlm.store.checkpoint import load_checkpoint
@@ -44,6 +46,11 @@ class TrainedModel:
         self.progress = progress  # where its training stood: see charlm.journal.Tally
         self.path = path  # the checkpoint file
         self._network = CharLM(spec)
+
+    @property
+    def name(self) -> str:
+        """What people call it: its checkpoint, in its run."""
+        return f"{self.path.parent.name}/{self.path.name}"
 
     def sample(
         self, seed: str = "", spec: SampleSpec | None = None, *, rng_seed: int | Iterable[int] = 0, **choices: Any
@@ -102,6 +109,29 @@ class TrainedModel:
         if adapt:
             return adapted_surprisal(self._network, self.params, self.vocabulary, pieces, adapt)
         return surprisal(self._network, self.params, self.vocabulary, pieces, reset=reset)
+
+    def predictions(self, text: str | Iterable[str], *, reset: bool = False) -> Iterator[Floats]:
+        """Before each character of a text, the log-probabilities (n, V), float64, of what could come; n at a time.
+
+        The place of a character is its id; see `next_probs`. text: one, or the pieces of one; with `reset`, each
+        piece is a text of its own.
+        """
+        pieces = [text] if isinstance(text, str) else text
+        return predictions(self._network, self.params, self.vocabulary, pieces, reset=reset)
+
+    def activations(self, text: str) -> Iterator[tuple[dict[str, Floats], ...]]:
+        """What the units did when they read each character of a text, n at a time: per layer, arrays (n, H) by name.
+
+        "h" is the state; of a GRU there are z, r and c, too, of an LSTM c, tanh_c, i, f, o and g: see the equations.
+        """
+        return activations(self._network, self.params, self.vocabulary, text)
+
+    def inspect(self, text: str | Iterable[str], units: int = SHOWN_UNITS) -> Inspection:
+        """The units that follow something that can be named in a text, and the gates: see `charlm.inspecting`.
+
+        Raises SpecError, and CorpusError for a text that is too short.
+        """
+        return inspect(self._network, self.params, self.vocabulary, [text] if isinstance(text, str) else text, units)
 
     def read(self, text: str, state: Reading | None = None) -> Reading:
         """Read a text, from its beginning or on from where `state` is: what the model then knows of it.

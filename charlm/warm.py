@@ -25,6 +25,7 @@ from charlm.journal import Journal, Tally
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.optim.optimizers import make_optimizer
+from charlm.plan import TrainSpec, split, train_spec
 from charlm.scoring import score_ids
 from charlm.starting import configuration, run_path
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, sha256_of
@@ -34,7 +35,6 @@ from charlm.store.reading import STANDARD_INPUT
 from charlm.store.run import Run, is_run
 from charlm.text.vocabulary import Vocabulary
 from charlm.trained import TrainedModel
-from charlm.training import TrainSpec, split, train_spec
 
 
 @dataclass(frozen=True)

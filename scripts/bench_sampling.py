@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from bench_training import Shape as TrainingShape
 from bench_training import charlm_rate
-from rounds import compare, machine, rate_of, write_json
+from rounds import compare, free_the_kernel, machine, parser_of, rate_of, write_json
 
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import CharLM, ModelSpec
@@ -143,12 +143,13 @@ def cold_start() -> dict[str, float]:
 
 def main() -> None:
     """Parse, measure, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--shapes", nargs="*", type=Shape.of, default=SHAPES, help="H,L each")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--measure", choices=list(MEASURES), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    free_the_kernel(options.keep_kernel)
     if options.measure:
         print(MEASURES[options.measure](options.shapes[0]))
         return

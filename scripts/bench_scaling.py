@@ -11,7 +11,6 @@ than the products. Law of memory: what the cells' docstrings say, T B times 8H f
 
 from __future__ import annotations
 
-import argparse
 import time
 import tracemalloc
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from bench_training import VOCABULARY, Shape
-from rounds import machine, write_json
+from rounds import free_the_kernel, machine, parser_of, write_json
 
 from charlm.learner import Learner, Rule
 from charlm.nn.model import ModelSpec
@@ -140,10 +139,11 @@ def draw(path: Path, speed_points: list[Point], memory_points: list[Point]) -> N
 
 def main() -> None:
     """Parse, measure, print tables, write JSON and a picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--picture", type=Path, help="draw to this file")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
+    free_the_kernel(options.keep_kernel)
     with blas_threads(1):
         speed_points, memory_points = speeds(), memories()
     if options.picture:

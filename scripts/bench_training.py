@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rounds import Rounds, compare, machine, rate_of, write_json
+from rounds import Rounds, compare, free_the_kernel, machine, parser_of, rate_of, write_json
 
 VOCABULARY = 65
 CLIP, RATE, MOMENTUM = 0.2, 0.01, 0.9
@@ -215,7 +215,7 @@ def draw(path: Path, results: dict[Shape, Rounds]) -> None:
 
 def main() -> None:
     """Parse, measure, print a table, write JSON and a picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--peers", nargs="*", default=["torch", "jax"], choices=["torch", "jax"])
     parser.add_argument("--shapes", nargs="*", type=Shape.of, default=SHAPES, help="cell,H,L,B,T each")
     parser.add_argument("--repeats", type=int, default=5)
@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw them to this file")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    free_the_kernel(options.keep_kernel)
     if options.measure:
         print(measure(options.measure, options.shapes[0]))
         return

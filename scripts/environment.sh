@@ -23,3 +23,15 @@ install_charlm() {
         exit 1
     fi
 }
+
+# install_browser: for the tests that open pages in one; quick when it is there already.
+install_browser() {
+    for name in chromium chromium-browser google-chrome; do
+        command -v "$name" >/dev/null 2>&1 && return
+    done
+    say "Installing Chromium"
+    if [ "$(id -u)" != 0 ] || ! apt-get update -qq || ! DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; then
+        echo "No Chromium to open pages in, and it could not be installed: on Debian, apt-get install chromium as root." >&2
+        exit 1
+    fi
+}

@@ -6,6 +6,7 @@ so a machine that slows down slows everyone; a ratio is the median of the rounds
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -19,6 +20,7 @@ from typing import Any
 
 SECONDS = 2.0  # of measurement per process, after warm-up
 WARM_UPS = 3
+KERNEL = "OPENBLAS_CORETYPE"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,21 @@ class Rounds:
     def ratio(self, name: str, to: str) -> float:
         """The median over the rounds of one's rate to another's."""
         return statistics.median(a / b for a, b in zip(self.rates[name], self.rates[to], strict=True))
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the option that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep-kernel", action="store_true", help=f"heed {KERNEL}, where it is set")
+    return parser
+
+
+def free_the_kernel(keep: bool) -> None:
+    """Begin this program anew without the variable that holds OpenBLAS to a kernel, which the peers do not use."""
+    if keep or KERNEL not in os.environ:
+        return
+    print(f"{KERNEL}={os.environ.pop(KERNEL)} is left aside; --keep-kernel heeds it", file=sys.stderr, flush=True)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def rate_of(step: Callable[[], object], amount: float) -> float:
@@ -53,7 +70,7 @@ def compare(script: str, candidates: Sequence[str], arguments: Sequence[object],
     rates: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(repeats):
         for name in candidates if number % 2 == 0 else reversed(candidates):
-            command = [sys.executable, script, "--measure", name, *map(str, arguments)]
+            command = [sys.executable, script, "--keep-kernel", "--measure", name, *map(str, arguments)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(f"{name}: {done.stderr.strip().rsplit(chr(10), 1)[-1]}")

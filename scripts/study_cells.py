@@ -22,10 +22,10 @@ from charlm.nn.model import CharLM, ModelSpec
 from charlm.optim.clip import clip_by_global_norm
 from charlm.optim.optimizers import SGD
 from charlm.optim.schedules import Schedule
+from charlm.plan import TrainSpec, split
 from charlm.scoring import score_ids
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.text.streams import streams
-from charlm.training import TrainSpec, split
 
 HIDDEN = 128
 Change = Callable[[NamedArrays, np.random.Generator], None]

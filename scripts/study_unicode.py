@@ -87,7 +87,7 @@ def count(model: charlm.TrainedModel, lines: int, seed: int) -> Count:
     """Score that many lines, each by itself, in a stream."""
     rng, found = random.Random(seed), Count()
     unseen = charlm.Unseen(model.vocabulary)
-    for entry in charlm.entries(model, [_Stream(lines, rng)], "line", reset="line", unseen=unseen):
+    for entry in charlm.entries(model, unseen.of([_Stream(lines, rng)]), "line", reset="line"):
         found.lines += 1
         found.characters += entry.score.characters
         if not math.isfinite(entry.score.nats) or entry.worst is None or not math.isfinite(entry.worst.nats):

@@ -9,10 +9,12 @@ import io
 import json
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,16 +24,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
+from charlm import learner
 from charlm.cli import main
-from charlm.nn.arrays import NamedArrays
+from charlm.nn.arrays import Floats, Ids, NamedArrays
+from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
+from charlm.plan import TrainSpec
 from charlm.starting import new_run
 from charlm.store import atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
+from charlm.text.vocabulary import Vocabulary
 from charlm.trained import load
-from charlm.training import TrainSpec, train
+from charlm.training import train
 
 threadpool_limits(1, user_api="blas")  # networks this small only lose by a second thread, and much on a busy machine
 
@@ -40,6 +46,14 @@ TINY = TrainSpec(batch=4, window=10, steps=24, evaluations=4, reports=8)
 TINY_OPTIONS = ("--hidden", "8", "--batch", "4", "--window", "10", "--steps", "24")
 CONFIG = {"model": {}, "training": {}, "corpus": {"name": "x", "sources": [], "sha256": "", "characters": 9}}
 WALL_CLOCK = {"seconds", "chars_per_second", "report_seconds"}
+
+CELLS: dict[str, dict[str, Any]] = {  # fields of ModelSpec
+    "gru": {},
+    "gru after": {"reset": "after"},
+    "lstm": {"cell": "lstm"},
+    "tanh": {"cell": "rnn"},
+    "relu": {"cell": "rnn", "activation": "relu"},
+}
 
 few_examples = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -98,6 +112,24 @@ def copy_of_trained_run(path: Path) -> Path:
     """The same run, to be changed."""
     shutil.copytree(trained_run(), path)
     return path
+
+
+def some_checkpoint(
+    characters: str = "abcd", hidden: int = 3, layers: int = 2, batch: int = 2, seed: int = 0
+) -> Checkpoint:
+    """A checkpoint of random numbers: parameters, the memory of an optimizer, a state, and where training stands."""
+    rng = np.random.default_rng(seed)
+    spec = ModelSpec(len(characters) + 1, hidden, layers)
+    params = NamedArrays(spec.shapes)
+    params.flat[:] = rng.standard_normal(params.flat.size)
+    return Checkpoint(
+        spec,
+        Vocabulary(characters),
+        params,
+        {f"velocity.{name}": rng.standard_normal(array.shape).astype(np.float32) for name, array in params.items()},
+        tuple(rng.standard_normal((batch, hidden)).astype(np.float32) for _ in range(layers)),
+        {"step": 12, "best_nats": math.pi, "best_step": None, "seconds": 1e-300},
+    )
 
 
 def random_model(
@@ -258,6 +290,34 @@ class _FaultyFile:
         return getattr(self._file, name)
 
 
+class Explosions:
+    """Makes training's loss, or its slope, explode at some of the updates, counted over all that are tried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int], nats: float = 1e3, slope: float = 1.0) -> None:
+        self.at, self.nats, self.slope = at, nats, slope
+        self.tried = 0
+        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
+
+    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
+        self.tried += 1
+        nats, dlogits = cross_entropy(logits, targets)
+        return (self.nats, dlogits * self.slope) if self.tried in self.at else (nats, dlogits)
+
+
+class HandClock:
+    """A clock on which every update takes the same time, and nothing else any."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.now = 0.0
+        self.seconds = seconds
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
+
+    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
+        self.now += self.seconds
+        return cross_entropy(logits, targets)
+
+
 class Outcome(NamedTuple):
     """What a command left: its exit code and what it wrote."""
 
@@ -292,8 +352,30 @@ def charlm_command(*arguments: object) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's, with one thread for the matrix arithmetic."""
-    return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
+    """This process's, with one thread for the matrix arithmetic, and with output buffered as users have it."""
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return usual | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does; fails where it does not come within half a minute."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never came so far"
+        time.sleep(0.005)
+
+
+def holds_something(path: Path) -> Callable[[], bool]:
+    """Whether a file is there and not empty, as a question to wait with."""
+    return lambda: path.exists() and path.stat().st_size > 0
+
+
+def the_command(err: str) -> list[str]:
+    """The command that was printed, as a shell reads it."""
+    (line,) = [line for line in err.splitlines() if "charlm train --resume" in line]
+    program, *arguments = shlex.split(line[line.index("charlm train") :])
+    assert program == "charlm"
+    return [sys.executable, "-m", "charlm", *arguments]
 
 
 def charlm_process(*arguments: object, cwd: Path, text: bytes = b"", **changes: str) -> Outcome:

@@ -13,7 +13,7 @@ from runs import LANTERNS, random_model, trained_run
 
 from charlm import adapting
 from charlm.adapting import adapted_surprisal
-from charlm.errors import SpecError
+from charlm.errors import DivergenceError, SpecError
 from charlm.nn.loss import cross_entropy
 from charlm.scoring import surprisal
 from charlm.text.vocabulary import Vocabulary
@@ -92,15 +92,30 @@ def test_a_text_that_moves_on() -> None:
     assert learned[1000:].mean() < static[1000:].mean() - 0.1
 
 
-@pytest.mark.parametrize("rate", [10.0, 1e3, 1e6, 1e20, 1e38, 1e300])
+@pytest.mark.parametrize("rate", [10.0, 100.0, 101.0, 1e38, 1e300])
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_absurd_rates(network: dict[str, Any], rate: float) -> None:
-    """Law: no rate makes a character cost infinitely much, or no number, nor hurts the model; nor is it warned of."""
+    """Law: no character costs infinitely much, or no number; a rate at which one would is refused or told in one line,
+    without a warning, and the model is not hurt.
+    """
     model, params = random_model(3, vocabulary=8, dtype=np.float32, **network)
     before = params.flat.copy()
-    (nats,) = adapted_surprisal(model, params, VOCABULARY, ["abcabcdefé\n" * 40], rate)
-    assert np.isfinite(nats).all() and (nats >= -1e-6).all()
+    try:
+        (nats,) = adapted_surprisal(model, params, VOCABULARY, ["abcabcdefé\n" * 200], rate)
+        assert np.isfinite(nats).all() and (nats >= -1e-6).all() and rate <= 100
+    except DivergenceError as error:
+        assert rate <= 100 and len(str(error).splitlines()) == 1
+    except SpecError:
+        assert rate > 100
     np.testing.assert_array_equal(params.flat, before)
+
+
+def test_an_explosion_is_told() -> None:
+    """Law: weights that explode end the score with one line that says what to do."""
+    model, params = random_model(3, vocabulary=8, dtype=np.float32, cell="rnn", activation="relu")
+    params["layer0.U"][...] *= 1e30
+    with pytest.raises(DivergenceError, match="lower rate"):
+        list(adapted_surprisal(model, params, VOCABULARY, ["abcabcdefé\n" * 20], 1.0))
 
 
 @pytest.mark.parametrize("rate", [-1.0, -1e-9, math.inf, math.nan])

@@ -12,33 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import bits_of, few_examples, trained_run
+from runs import bits_of, few_examples, some_checkpoint, trained_run
 from safetensors.numpy import load_file, save_file
 
 from charlm.errors import CheckpointError
-from charlm.nn.arrays import NamedArrays
-from charlm.nn.model import ModelSpec
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charlm.text.vocabulary import Vocabulary
 
 ALPHABETS = ("ab", "\n aé", "αβγδ\u2028", "\U0001f600x\u0301\ufeff")
-
-
-def some_checkpoint(
-    characters: str = "abcd", hidden: int = 3, layers: int = 2, batch: int = 2, seed: int = 0
-) -> Checkpoint:
-    rng = np.random.default_rng(seed)
-    spec = ModelSpec(len(characters) + 1, hidden, layers)
-    params = NamedArrays(spec.shapes)
-    params.flat[:] = rng.standard_normal(params.flat.size)
-    return Checkpoint(
-        spec,
-        Vocabulary(characters),
-        params,
-        {f"velocity.{name}": rng.standard_normal(array.shape).astype(np.float32) for name, array in params.items()},
-        tuple(rng.standard_normal((batch, hidden)).astype(np.float32) for _ in range(layers)),
-        {"step": 12, "best_nats": math.pi, "best_step": None, "seconds": 1e-300},
-    )
 
 
 def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:

@@ -130,11 +130,12 @@ def test_adapting_is_listed_beside(per: str) -> None:
 
 @given(FILES)
 def test_unseen_is_told_everything(files: list[list[str]]) -> None:
-    """Law: whatever the unit, every character of every text is counted once."""
-    text = "".join(piece for pieces in files for piece in pieces)
+    """Law: whatever the unit, every character of every text is counted once, and the scores are the same."""
+    text, model = "".join(piece for pieces in files for piece in pieces), load(trained_run())
     for per in UNITS:
-        unseen = Unseen(load(trained_run()).vocabulary)
-        listed(files, per, unseen=unseen)
+        unseen = Unseen(model.vocabulary)
+        texts = [Pieces(str(number), pieces) for number, pieces in enumerate(files)]
+        assert list(entries(model, unseen.of(texts), per)) == listed(files, per)
         assert unseen.characters == sum(text.count(character) for character in "€日")
 
 

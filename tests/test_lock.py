@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runs import TINY, charlm_command, charlm_process, environment, short_corpus, stop_at, tiny_run
+from runs import TINY, charlm, charlm_command, charlm_process, environment, short_corpus, stop_at, tiny_run, wait_until
 
 from charlm.errors import RunError, StorageError
 from charlm.store.checkpoint import load_checkpoint
@@ -78,6 +78,18 @@ def test_a_second_training_is_refused(trainer: subprocess.Popen[bytes], run: Run
     assert trainer.poll() is None and half_written.exists()
 
 
+def test_a_refused_training_changes_nothing(
+    trainer: subprocess.Popen[bytes], run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Law: nor the budget of the one that is running, which a later resume goes on with."""
+    before = (run.path / "config.json").read_bytes()
+    for budget in ("--steps", "--epochs", "--minutes"):
+        refused = charlm(capsys, "train", "--resume", run.path, budget, 9)
+        assert refused.is_clear_error(1), refused
+        assert (run.path / "config.json").read_bytes() == before
+    assert trainer.poll() is None
+
+
 def test_reading_needs_no_lock(trainer: subprocess.Popen[bytes], run: Run) -> None:
     """Law: whoever samples or scores from a run that is being trained does not wait."""
     assert len("".join(load(run.path / "last.safetensors").sample("T", length=5, rng_seed=0))) >= 5
@@ -91,6 +103,26 @@ def test_the_lock_goes_with_a_killed_process(trainer: subprocess.Popen[bytes], r
     assert (run.path / LOCK).exists() and not is_held(run)
     step = load_checkpoint(run.last_path).step
     assert next(train(Run.open(run.path), corpus)).step == step + 1
+
+
+def test_two_commands_at_once_and_a_third_after_a_kill(run: Run, corpus: Corpus, tmp_path: Path) -> None:
+    """Law: of two, one trains and one is refused; when the first is killed, the next goes on."""
+    command = charlm_command("train", "--resume", run.path, "--steps", 10**7, "--quiet")
+    both = [subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        wait_until(lambda: any(process.poll() is not None for process in both))
+        refused, trainer = sorted(both, key=lambda process: process.poll() is None)
+        assert trainer.poll() is None and refused.returncode == 1
+        assert refused.stderr is not None
+        (line,) = refused.stderr.read().splitlines()
+        assert "another charlm is training" in line
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate(timeout=30)
+    steps = load_checkpoint(run.last_path).step + 5
+    assert charlm_process("train", "--resume", run.path, "--steps", steps, "--quiet", cwd=tmp_path).code == 0
+    assert load_checkpoint(run.last_path).step == steps
 
 
 def test_two_trainings_in_one_process(run: Run, corpus: Corpus) -> None:

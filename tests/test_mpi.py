@@ -14,9 +14,9 @@ import pytest
 from runs import TINY_OPTIONS, environment, lanterns
 
 from charlm import summary
+from charlm.plan import train_spec
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.run import Run
-from charlm.training import train_spec
 
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 SIZE = TINY_OPTIONS[:-1]  # without the number of steps
@@ -83,7 +83,9 @@ def test_what_cannot_begin_ends(here: Path) -> None:
     assert process.returncode != 0 and err.count("no such file: nothing.txt") == 1 and "Traceback" not in err
     process = job(3, "text.txt", *SIZE, 5, "--batch", 2)
     _, err = process.communicate(timeout=SECONDS)
-    assert process.returncode != 0 and "3 workers need a stream each" in err and "Traceback" not in err
+    assert (
+        process.returncode != 0 and "workers must be at most the number of streams, 2" in err and "Traceback" not in err
+    )
 
 
 @pytest.mark.parametrize("rank", [0, 1])

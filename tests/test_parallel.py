@@ -36,10 +36,11 @@ from charlm.nn.model import ModelSpec
 from charlm.parallel import local, workers
 from charlm.parallel.local import start
 from charlm.parallel.workers import Workers, usual_count
+from charlm.plan import train_spec
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run
-from charlm.training import train, train_spec
+from charlm.training import train
 
 T, B, V, H = 6, 5, 7, 4
 RULE = Rule("sgd", 0.9, 0.0, clip_norm=None, clip_value=None)
@@ -133,7 +134,7 @@ def test_a_run_changes_its_number_of_workers(corpus: Corpus, tmp_path: Path) -> 
     """Law: it goes on from the same place, says so once, and too many are refused before anything changes."""
     run = tiny_run(tmp_path / "run", corpus, replace(TINY, workers=2))
     stop_at(run, corpus, 10)
-    with pytest.raises(SpecError, match="stream each"):
+    with pytest.raises(SpecError, match="number of streams"):
         change_workers(run, TINY.batch + 1)
     (note,) = change_workers(run, 3)
     assert "2" in note and "3" in note

@@ -13,7 +13,7 @@ import pytest
 from runs import CONFIG, copy_of_trained_run, trained_run
 
 from charlm.errors import CharlmError, RunError, SpecError, StorageError
-from charlm.plotting import draw, plot
+from charlm.plotting.loss import draw, plot
 from charlm.store.run import Run
 
 BEGINNINGS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-", ".PNG": b"\x89PNG\r\n\x1a\n"}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from runs import (
     TINY,
+    Explosions,
     bits_of,
     bits_of_run,
     run_to_end,
@@ -22,11 +23,9 @@ from runs import (
     without_clock,
 )
 
-from charlm import learner, resume_notes
+from charlm import resume_notes
 from charlm.errors import DivergenceError, RunError
 from charlm.journal import Progress
-from charlm.nn.arrays import Floats, Ids
-from charlm.nn.loss import cross_entropy
 from charlm.optim.schedules import Schedule
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus
@@ -247,20 +246,6 @@ def test_temporary_files_of_the_dead_are_swept(corpus: Corpus, straight: dict[st
     assert bits_of_run(run) == bits_of_run(straight["rnn"])
 
 
-class Explosions:
-    """Makes training's loss, or its slope, explode at some of the updates, counted over all that are tried."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int], nats: float = 1e3, slope: float = 1.0) -> None:
-        self.at, self.nats, self.slope = at, nats, slope
-        self.tried = 0
-        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
-
-    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
-        self.tried += 1
-        nats, dlogits = cross_entropy(logits, targets)
-        return (self.nats, dlogits * self.slope) if self.tried in self.at else (nats, dlogits)
-
-
 EXPLOSIONS = {
     "50": {"nats": 50.0},
     "infinite": {"nats": math.inf},
@@ -354,7 +339,7 @@ def test_a_learning_rate_far_too_high(learning_rate: float, corpus: Corpus, tmp_
         assert p.learning_rate == schedule(p.step - 1, (p.step - 1) / 60) / 2**p.rollbacks
         assert p.rollbacks <= 3
     files = list(run.path.glob("*.safetensors"))
-    assert bool(files) == bool(seen)
+    assert run.last_path in files  # where even the first update exploded, it is from before that
     for path in files:
         checkpoint = load_checkpoint(path)
         assert all(np.isfinite(a).all() for a in (*checkpoint.params.values(), *checkpoint.memory.values()))

@@ -14,17 +14,28 @@ import charlm
 
 PACKAGE = Path(charlm.__file__).parent
 
-FOLDERS = ("nn", "text", "optim", "store", "parallel", "cli")  # any other file is a room of its own
+FOLDERS = (
+    "nn",
+    "text",
+    "optim",
+    "store",
+    "parallel",
+    "plotting",
+    "pages",
+    "cli",
+)  # any other file is a room of its own
 FRONT_DOOR = "the front door"
 
-LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "journal"}
-VERBS = {"training", "scoring", "sampling", "plotting", "adapting"}
-ABOVE_VERBS = {"trained", "standing", "starting", "listing", "warm"}
+LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "memory", "journal", "colours"}
+VERBS = {"training", "scoring", "sampling", "plotting", "adapting", "predicting", "inspecting"}
+ABOVE_VERBS = {"plan", "trained", "standing", "starting", "listing", "pages", "warm"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
     "budget": set(),
+    "memory": {"errors", "nn"},
+    "colours": set(),
     "nn": {"errors"},
     "text": {"errors"},
     "optim": {"errors"},
@@ -32,20 +43,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"errors", "nn", "text"},
     "journal": {"errors", "store"},
     "learner": {"errors", "nn", "optim", "parallel"},
-    "training": LOWER | {"scoring", "learner"},
+    "plan": LOWER | {"learner"},
+    "training": LOWER | {"scoring", "learner", "plan"},
     "reader": {"nn", "parallel"},
     "lanes": {"nn", "reader"},
     "lines": {"nn", "reader", "lanes"},
     "scoring": LOWER | {"lanes", "lines"},
     "adapting": LOWER,
     "sampling": LOWER,
-    "plotting": LOWER,
+    "predicting": LOWER,
+    "inspecting": LOWER | {"predicting"},
+    "plotting": LOWER | {"inspecting"},
     "trained": LOWER | VERBS,
     "listing": {"errors", "nn", "text", "scoring", "trained"},
+    "pages": LOWER | {"predicting", "inspecting", "plotting", "listing", "trained"},
     "reference": set(),
-    "standing": LOWER | VERBS,
-    "starting": LOWER | VERBS,
-    "warm": LOWER | VERBS | {"starting", "trained"},
+    "standing": LOWER | VERBS | {"plan"},
+    "starting": LOWER | VERBS | {"plan"},
+    "warm": LOWER | VERBS | {"plan", "starting", "trained"},
     FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS | {"learner"},
     "cli": {FRONT_DOOR},
     "__main__": {"cli"},
@@ -60,7 +75,7 @@ ONLY_IN = {  # where a library may be imported: a room, or one file of it
     "mpi4py": "parallel.mpi",
 }
 ONLY_IN_FUNCTIONS = {"matplotlib", "safetensors", "threadpoolctl", "mpi4py"}
-WITHOUT_NUMPY = {"errors", "version", "budget", "cli", FRONT_DOOR, "__main__"}
+WITHOUT_NUMPY = {"errors", "version", "budget", "colours", "cli", FRONT_DOOR, "__main__"}
 
 
 class Import(NamedTuple):
@@ -217,7 +232,11 @@ def test_the_mathematics_imports_no_disk_and_no_screen() -> None:
         ("journal", "from charlm.training import TrainSpec"),
         ("scoring", "from charlm.training import train"),
         ("sampling", "from charlm.scoring import score"),
-        ("plotting", "from charlm.training import train"),
+        ("plotting.loss", "from charlm.training import train"),
+        ("plotting.units", "from charlm.trained import load"),
+        ("inspecting", "from charlm.plotting.units import plot_units"),
+        ("trained", "from charlm.pages.frame import page"),
+        ("pages.frame", "def f():\n    from matplotlib.figure import Figure"),
         ("training", "from charlm.trained import load"),
         ("trained", "from charlm.cli import main"),
         ("cli.train", "from charlm.training import train"),
@@ -229,7 +248,7 @@ def test_the_mathematics_imports_no_disk_and_no_screen() -> None:
         ("training", "def f():\n    import matplotlib.pyplot"),
         ("store.run", "def f():\n    from safetensors.numpy import save"),
         ("store.checkpoint", "from safetensors.numpy import save"),
-        ("plotting", "from matplotlib.figure import Figure"),
+        ("plotting.loss", "from matplotlib.figure import Figure"),
         ("parallel", "class A:\n    import threadpoolctl"),
         ("nn.gru", "import scipy"),
         ("training", "import torch"),
@@ -251,7 +270,7 @@ def test_the_checker_catches_an_import_that_points_up(module: str, source: str) 
         ("nn.gru", "if TYPE_CHECKING:\n    from charlm.store.run import Run"),
         ("store.run", "from charlm.nn.model import ModelSpec\nfrom charlm.text import vocabulary"),
         ("training", "from charlm.scoring import score\nfrom charlm.optim import clip"),
-        ("plotting", "def f():\n    from matplotlib.figure import Figure"),
+        ("plotting.loss", "def f():\n    from matplotlib.figure import Figure"),
         ("store.checkpoint", "def f():\n    def g():\n        from safetensors.numpy import save"),
         ("cli.train", "import click\nfrom tqdm import tqdm\nfrom charlm import train\nfrom charlm.cli import main"),
         ("trained", "from charlm.sampling import sample"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import CONFIG, copy_of_trained_run, lanterns
@@ -14,8 +16,10 @@ from runs import CONFIG, copy_of_trained_run, lanterns
 from charlm import summary
 from charlm.errors import CharlmError, RunError, StorageError
 from charlm.nn.model import ModelSpec
+from charlm.plan import TrainSpec
+from charlm.store.lock import LOCK
 from charlm.store.run import Run, checkpoint_path, free_run_path, is_run, newest_run
-from charlm.training import TrainSpec, train
+from charlm.training import train
 
 
 def refusal(path: str | Path) -> str:
@@ -48,6 +52,50 @@ def test_a_taken_directory_is_never_overwritten(tmp_path: Path) -> None:
     assert Run.create(tmp_path / "empty", CONFIG).config == CONFIG
     with pytest.raises(StorageError):
         Run.create(tmp_path / "file" / "below", CONFIG)
+
+
+@pytest.mark.parametrize("leftovers", [[".config.json.99999.tmp"], [LOCK], [LOCK, ".config.json.1.tmp"]])
+def test_a_creation_that_was_killed_can_be_repeated(leftovers: list[str], tmp_path: Path) -> None:
+    """Law: a directory that holds nothing but what a dead creation left is as an empty one, and swept."""
+    (tmp_path / "run").mkdir()
+    for name in leftovers:
+        (tmp_path / "run" / name).write_bytes(b"half")
+    assert Run.create(tmp_path / "run", CONFIG).config == CONFIG
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [LOCK, "config.json"]
+
+
+@pytest.mark.parametrize(
+    "name", [".last.safetensors.1.tmp", "best.safetensors", ".notes.tmp", "config.json.tmp", ".config.json"]
+)
+def test_leftovers_of_anything_else_are_not_swept(name: str, tmp_path: Path) -> None:
+    """Law: a file that no creation leaves is somebody's."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).write_bytes(b"precious")
+    with pytest.raises(RunError, match="--out"):
+        Run.create(tmp_path / "run", CONFIG)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == {name: b"precious"}
+
+
+@pytest.mark.parametrize("method", ["held", "save_config"])
+def test_two_that_begin_at_once(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: of two that make the same directory, one gets it, whole; the other is refused in one line."""
+    mine, theirs = CONFIG | {"who": "mine"}, CONFIG | {"who": "theirs"}
+    original = getattr(Run, method)
+    begun: list[Run] = []
+
+    def meanwhile(run: Run) -> Any:
+        monkeypatch.undo()
+        with suppress(RunError):
+            begun.append(Run.create(tmp_path / "run", theirs))
+        return original(run)
+
+    monkeypatch.setattr(Run, method, meanwhile)
+    try:
+        begun.append(Run.create(tmp_path / "run", mine))
+    except RunError as error:
+        assert len(str(error).splitlines()) == 1
+    (winner,) = begun
+    assert Run.open(tmp_path / "run").config == winner.config
 
 
 def test_numbering(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from charlm.errors import SpecError
 from charlm.optim.schedules import SHAPES, Schedule
-from charlm.training import TrainSpec
+from charlm.plan import TrainSpec
 
 
 def schedules(*shapes: str) -> st.SearchStrategy[Schedule]:

@@ -11,7 +11,7 @@ import pexpect
 import pytest
 from runs import charlm, charlm_command, environment, give_stdin, trained_run
 
-from charlm.cli.terminal import columns_of
+from charlm.cli.screen import columns_of
 from charlm.listing import entries
 from charlm.store.reading import read_texts
 from charlm.trained import load

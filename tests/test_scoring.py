@@ -344,3 +344,15 @@ def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     before = sorted((file.name, file.stat().st_mtime_ns) for file in trained_run().iterdir())
     load(trained_run()).score("The")
     assert sorted((file.name, file.stat().st_mtime_ns) for file in trained_run().iterdir()) == before
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_read_what_one_reads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the same for any number of threads, whether they get many lanes each or few."""
+    monkeypatch.setattr(lanes, "LANE_MINIMUM", 50)
+    monkeypatch.setattr("charlm.reader.blas_thread_count", lambda: threads)
+    model, params = random_model(2, layers=2, cell="lstm")
+    for count in (40, 700, 3000):
+        ids = random_ids(8, count)
+        (nats,) = lanes.surprisal(model, params, [ids], start=0)
+        np.testing.assert_allclose(nats, plain_nats(model.spec, params, ids.tolist(), start=0), atol=1e-6)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs import TINY, bits_of_run, charlm_command, environment, run_to_end
+from runs import TINY, bits_of_run, charlm_command, environment, holds_something, run_to_end, the_command, wait_until
 
 from charlm.starting import new_run
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import read_corpus
+from charlm.store.run import Run
 
 TEXT = "Down by the harbour the lanterns come on,\none after the other.\n" * 40
 STEPS = 600
@@ -38,25 +38,6 @@ def start(here: Path, *options: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never came so far"
-        time.sleep(0.005)
-
-
-def holds_something(path: Path) -> Callable[[], bool]:
-    return lambda: path.exists() and path.stat().st_size > 0
-
-
-def the_command(err: str) -> list[str]:
-    """The command that was printed, as a shell reads it."""
-    (line,) = [line for line in err.splitlines() if "charlm train --resume" in line]
-    program, *arguments = shlex.split(line[line.index("charlm train") :])
-    assert program == "charlm"
-    return [sys.executable, "-m", "charlm", *arguments]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +76,64 @@ def test_stopped_before_the_first_report(number: signal.Signals, code: int, here
     assert the_command(stderr)[3:] == ["train", "--resume", "run"]
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.2])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_while_a_large_text_is_read(number: signal.Signals, code: int, seconds: float, here: Path) -> None:
+    """Law: while text becomes characters and ids, it ends at once and leaves nothing, or a run to go on with."""
+    with subprocess.Popen(
+        charlm_command("train", "-", "--hidden", 8, "--out", "run", "--quiet"),
+        cwd=here,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(TEXT.encode() * 12_000)  # 30 MB; when all is written, all but a pipeful of it was read
+        process.stdin.close()
+        time.sleep(seconds)
+        process.send_signal(number)
+        told = process.stderr.read().decode()
+        assert process.wait(30) == code
+    assert "Traceback" not in told
+    if "Go on with" in told:
+        assert the_command(told)[3:] == ["train", "--resume", "run"]
+        assert load_checkpoint(here / "run" / "last.safetensors").step >= 1
+    else:
+        assert told == ("Stopped.\n" if number == signal.SIGINT else "")
+        assert {path.name for path in here.iterdir()} <= {"text.txt", "run"}
+        assert not (here / "run").exists() or Run.open(here / "run").last() is None
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_second_signal_around_a_rename(moment: str, here: Path) -> None:
+    """Law: it leaves at once, and the file is the old one, or the new one, whole: a rename is not cut in two."""
+    program = f"""
+import os, signal
+from pathlib import Path
+from charlm.cli.interrupts import Interrupts
+from charlm.store.atomic import write_atomic
+
+def twice():
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGTERM)
+
+def renamed(a, b, rename=os.replace):
+    if {moment == "before"}:
+        twice()
+    rename(a, b)
+    twice()
+
+write_atomic(Path("x"), b"old" * 10**6)
+os.replace = renamed
+with Interrupts():
+    write_atomic(Path("x"), b"new" * 10**6)
+print("it went on")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=here, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (143, "") and "Traceback" not in done.stderr
+    assert (here / "x").read_bytes() == (b"old" if moment == "before" else b"new") * 10**6
+
+
 def test_twice_is_at_once(here: Path) -> None:
     """Law: a second signal ends it with the code of that signal, and the run can still be gone on with."""
     process = start(here, "--minutes", 600, "--out", "run", "--quiet")
@@ -107,6 +146,25 @@ def test_twice_is_at_once(here: Path) -> None:
     resume = charlm_command("train", "--resume", "run", "--steps", 3, "--quiet")
     done = subprocess.run(resume, cwd=here, env=environment(), capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_reader_of_its_messages_has_gone(number: signal.Signals, code: int, here: Path) -> None:
+    """Law: saved all the same, with the same code. In `charlm train 2>&1 | tee log` Ctrl-C ends the reader, too."""
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        charlm_command("train", "text.txt", *OPTIONS, "--steps", 10**5, "--out", "run"),
+        cwd=here,
+        env=environment(),
+        stdout=writing,
+        stderr=writing,
+    ) as process:
+        os.close(writing)
+        wait_until(holds_something(here / "run" / "metrics.jsonl"))
+        os.close(reading)
+        process.send_signal(number)
+        assert process.wait(30) == code
+    assert load_checkpoint(here / "run" / "last.safetensors").step > 1
 
 
 def test_killed(here: Path) -> None:

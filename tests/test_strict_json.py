@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.store.strict_json import parse_json
+from charlm.store.strict_json import MOST_DEPTH, MOST_VALUES, parse_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -55,9 +55,52 @@ def test_deep_nesting_is_refused(unit: str, closed: bool) -> None:
         assert len(str(raised.value).splitlines()) == 1
 
 
-def test_ordinary_nesting_is_read() -> None:
-    """Law: what people nest is not deep."""
-    assert repr(parse_json("[" * 50 + "]" * 50)) == "[" * 50 + "]" * 50
+@pytest.mark.parametrize("depth", [1, 50, MOST_DEPTH])
+def test_ordinary_nesting_is_read(depth: int) -> None:
+    """Law: what people nest is not deep; the bound is exact, in lists, in objects and in both."""
+    for start, end in (("[", "]"), ('{"a":', "}"), ('[{"a":[', "]}]")):
+        levels = depth // len(end)
+        value = parse_json(start * levels + "1" + end * levels)
+        assert repr(value) == repr(json.loads(start * levels + "1" + end * levels))
+        with pytest.raises(ValueError, match="nested"):
+            parse_json(start * (MOST_DEPTH + 1) + "1" + end * (MOST_DEPTH + 1))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 1}', '{"a": 1, "b": 2, "a": 3}', '[{"x": {"": 1, "": 2}}]', '{"é": 1, "\\u00e9": 1}']
+)
+def test_a_key_twice_is_refused(text: str) -> None:
+    """Law: there is no telling which of the two was meant; json.loads takes the last."""
+    json.loads(text)
+    with pytest.raises(ValueError, match="more than once"):
+        parse_json(text)
+
+
+@pytest.mark.parametrize("unit", ["[],", "{},", "0,", '"",', '{"a":0},'])
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_flood_of_values_is_refused(unit: str, as_bytes: bool) -> None:
+    """Law: what would take many times its size of memory is refused before it is read; a quarter of it is read."""
+    for times, refused in ((2, True), (0.25, False)):
+        text = "[" + unit * int(times * MOST_VALUES) + "0]"
+        given_text = text.encode() if as_bytes else text
+        if refused:
+            with pytest.raises(ValueError, match="values"):
+                parse_json(given_text)
+        else:
+            assert len(parse_json(given_text)) == times * MOST_VALUES + 1
+
+
+LONG = "a" * 10**6
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 10**6, "-" + "9" * 10**6 + ".0", "1e400", f'{{"{LONG}": 1, "{LONG}": 1}}'], ids=lambda text: text[:9]
+)
+def test_what_is_refused_is_quoted_in_short(text: str) -> None:
+    """Law: the message stays a line, however long the number or the key."""
+    with pytest.raises(ValueError) as raised:
+        parse_json(text)
+    assert len(str(raised.value)) < 400 and str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize("text", ["", " ", "{", "[1,]", '{"a": 1,}', "{'a': 1}", "nan", "True", "01", "+1", ".5", "1."])

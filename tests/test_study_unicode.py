@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import study_unicode as study
 from runs import environment, trained_run
 
 from charlm.trained import load
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "study_unicode.py"
-
-
-def loaded_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("study_unicode", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    script = sys.modules["study_unicode"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
-
-
-study = loaded_script()
 
 
 def test_3000_lines() -> None:

@@ -1,57 +1,128 @@
-"""What is shown on a terminal is never obeyed by it, and fits."""
+"""Ctrl-C in a real terminal: in the first update, in an evaluation, at a bar; once and twice."""
 
 from __future__ import annotations
 
-import unicodedata
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import pexpect
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from runs import LANTERNS, TINY, bits_of_run, charlm_command, environment, run_to_end, the_command, tiny_run, wait_until
 
-from charlm.cli.terminal import columns_of, cut, cut_left, harmless
+from charlm.store.checkpoint import load_checkpoint
+from charlm.store.corpus import read_corpus
+from charlm.store.run import Run
 
-ANY = st.text(max_size=30) | st.text("ab漢字e\u0301\u200d\U0001f600", max_size=30)
-PRINTABLE = ANY.map(harmless)
-
-
-@given(ANY)
-def test_harmless(text: str) -> None:
-    """Law: all of it is printable; what was printable stays, and the rest is as Python writes it in a string."""
-    shown = harmless(text)
-    assert shown.isprintable()
-    assert shown == "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-@pytest.mark.parametrize("evil", ["\x1b[2J", "\x9b2J", "\x1b]0;x\x07", "\r", "\t", "\x08", "\u202e", "\u2028", "\x85"])
-def test_what_a_terminal_obeys(evil: str) -> None:
-    """Law: no escape sequence, no movement of the cursor, no turn of direction comes through."""
-    assert not any(unicodedata.category(c).startswith(("C", "Z")) for c in harmless(evil))
-
-
-def width(text: str) -> int:
-    return sum(map(columns_of, text))
+SMALL = ("--hidden", 8, "--batch", 4, "--window", 10)
+STEPS = 3  # and as many evaluations, each of most of a second
+EVALUATED = (
+    "text.txt",
+    *SMALL,
+    "--steps",
+    STEPS,
+    "--val-fraction",
+    0.9,
+    "--val-limit",
+    10**7,
+    "--quiet",
+    "--out",
+    "run",
+)
+SPEC = replace(TINY, steps=STEPS, val_fraction=0.9, val_limit=10**7, evaluations=20, reports=200)
 
 
-@given(PRINTABLE, st.integers(0, 40))
-def test_cut(text: str, columns: int) -> None:
-    """Law: the longest beginning that fits."""
-    part = cut(text, columns)
-    assert text.startswith(part) and width(part) <= columns
-    assert part == text or width(text[: len(part) + 1]) > columns
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "text.txt").write_bytes(LANTERNS.read_bytes() * 100)
+    return tmp_path
 
 
-@given(PRINTABLE, st.integers(1, 40))
-def test_cut_left(text: str, columns: int) -> None:
-    """Law: all of it, or a mark and the longest end that fits beside it."""
-    part = cut_left(text, columns)
-    assert width(part) <= columns
-    if width(text) <= columns:
-        assert part == text
-    else:
-        assert part[0] == "…" and text.endswith(part[1:])
-        assert width(text[len(text) - len(part) :]) >= columns
+Terminal = Callable[..., Any]
 
 
-@pytest.mark.parametrize(("character", "columns"), [("a", 1), ("é", 1), ("漢", 2), ("ｆ", 2), ("\u0301", 0), ("😀", 2)])
-def test_columns(character: str, columns: int) -> None:
-    assert columns_of(character) == columns
+@pytest.fixture
+def terminal(here: Path) -> Iterator[Terminal]:
+    """Starts `charlm train` in a terminal of its own; whatever still runs at the end is ended."""
+    children = []
+
+    def typed(*arguments: object) -> Any:
+        command = shlex.join(charlm_command("train", *arguments))
+        child = pexpect.spawn(
+            command, cwd=str(here), env=environment(), dimensions=(24, 100), timeout=30, encoding="utf-8"
+        )
+        children.append(child)
+        return child
+
+    yield typed
+    for child in children:
+        child.close(force=True)
+
+
+def code_of(child: Any) -> int | None:
+    """The exit code, when all that it shows has come."""
+    child.expect(pexpect.EOF)
+    child.close()
+    code: int | None = child.exitstatus
+    return code
+
+
+def in_an_evaluation(run: Path) -> None:
+    """Wait until the second evaluation has begun: the first picture is drawn, and an update takes no time."""
+    wait_until((run / "loss.png").exists)
+    time.sleep(0.2)
+
+
+def test_at_the_bar(terminal: Terminal, here: Path) -> None:
+    """Law: it says that it saves, saves, prints the command; 130; typed in the same terminal, that goes on."""
+    child = terminal(LANTERNS, *SMALL, "--steps", 10**5, "--out", "run")
+    child.expect(r"%\|")
+    child.sendintr()
+    child.expect("Finishing the step and saving")
+    child.expect("Stopped and saved. Go on with: charlm train --resume run\r\n")
+    assert code_of(child) == 130 and "Traceback" not in child.before
+    step = load_checkpoint(here / "run" / "last.safetensors").step
+    assert step >= 1
+    child = terminal("--resume", "run", "--steps", step + 20)
+    assert code_of(child) == 0 and "Validation loss" in child.before
+    assert load_checkpoint(here / "run" / "last.safetensors").step == step + 20
+
+
+def test_in_the_first_update(terminal: Terminal, here: Path) -> None:
+    """Law: that one is finished and saved."""
+    child = terminal(LANTERNS, "--hidden", 512, "--batch", 64, "--window", 200, "--minutes", 600, "--out", "run")
+    wait_until((here / "run" / "metrics.jsonl").exists)  # what training writes before its first update
+    child.sendintr()
+    assert code_of(child) == 130 and "Traceback" not in child.before
+    assert the_command(child.before)[3:] == ["train", "--resume", "run"]
+    assert load_checkpoint(here / "run" / "last.safetensors").step == 1
+
+
+def test_in_an_evaluation(terminal: Terminal, here: Path) -> None:
+    """Law: that one is finished and kept; gone on with, all is as in a run that never stopped."""
+    child = terminal(*EVALUATED)
+    in_an_evaluation(here / "run")
+    child.sendintr()
+    assert code_of(child) == 130 and "Traceback" not in child.before
+    stopped = Run.open(here / "run")
+    step = load_checkpoint(stopped.last_path).step
+    assert step < STEPS and stopped.metrics()[-1]["step"] == step
+    assert code_of(terminal("--resume", "run", "--quiet")) == 0
+    corpus = read_corpus(here / "text.txt")
+    assert bits_of_run(stopped) == bits_of_run(run_to_end(tiny_run(here / "straight", corpus, SPEC), corpus))
+
+
+def test_twice_in_an_evaluation(terminal: Terminal, here: Path) -> None:
+    """Law: the second time it leaves at once, unsaved; what was saved before is whole and can be gone on with."""
+    child = terminal(*EVALUATED)
+    in_an_evaluation(here / "run")
+    child.sendintr()
+    child.expect("once more to leave at once")
+    child.sendintr()
+    assert code_of(child) == 130 and "Traceback" not in child.before and "saved" not in child.before
+    run = Run.open(here / "run")
+    assert [load_checkpoint(path).step for path in (run.last_path, run.best_path)] == [1, 1]
+    assert code_of(terminal("--resume", "run", "--quiet", "--steps", 2)) == 0

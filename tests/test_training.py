@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from runs import (
     TINY,
     Faults,
+    HandClock,
     bits_of_run,
     few_examples,
     lanterns,
@@ -28,16 +28,15 @@ from runs import (
     without_clock,
 )
 
-from charlm import learner, summary
+from charlm import summary
 from charlm.errors import CharlmError, CorpusError, DivergenceError, RunError, SpecError, StorageError
-from charlm.nn.arrays import Floats, Ids
-from charlm.nn.loss import cross_entropy
 from charlm.optim.schedules import Schedule
+from charlm.plan import TrainSpec, split, train_spec, training_length
 from charlm.starting import change_budget, new_run
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run
-from charlm.training import SAVE_SECONDS, TrainSpec, split, train, train_spec, training_length
+from charlm.training import SAVE_SECONDS, train
 
 STEPS = TINY.steps or 0
 EPOCH = 7  # windows of TINY in an epoch of short_corpus
@@ -275,20 +274,6 @@ def test_divergence_at_a_million(corpus: Corpus, tmp_path: Path) -> None:
         run_to_end(run, corpus)
 
 
-class HandClock:
-    """A clock on which every update takes the same time, and nothing else any."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-        self.now = 0.0
-        self.seconds = seconds
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
-
-    def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
-        self.now += self.seconds
-        return cross_entropy(logits, targets)
-
-
 @pytest.mark.parametrize("seconds", [1.0, 7.0, 30.0, 1000.0])
 def test_a_budget_of_minutes(seconds: float, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: it stops at the first update that finds the time used, evaluated there, at the rates of the schedule."""
@@ -335,7 +320,9 @@ def test_budgets_of_steps_and_epochs(budget: dict[str, float], steps: int, corpu
     assert list(train(Run.open(run.path), corpus)) == []
 
 
-@pytest.mark.parametrize(("steps", "evaluations", "reports"), [(24, 4, 8), (7, 3, 5), (5, 20, 200), (30, 1, 1)])
+@pytest.mark.parametrize(
+    ("steps", "evaluations", "reports"), [(24, 4, 8), (7, 3, 5), (5, 20, 200), (30, 1, 1), (200, 20, 200)]
+)
 def test_how_often_it_looks(steps: int, evaluations: int, reports: int, corpus: Corpus, tmp_path: Path) -> None:
     """Law: as many evaluations and reports as asked, or as there are updates; the last update has both."""
     spec = replace(TINY, steps=steps, evaluations=evaluations, reports=reports)

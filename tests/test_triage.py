@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+import study_triage as study
 from hypothesis import given
 from hypothesis import strategies as st
 from runs import environment, run_to_end
@@ -22,17 +21,6 @@ from charlm.training import TrainSpec
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "study_triage.py"
 SCORES = st.lists(st.sampled_from([0.0, 1.0, 1.5, 2.0]) | st.floats(0, 9), min_size=1, max_size=20)
-
-
-def loaded_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("study_triage", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
-
-
-study = loaded_script()
 
 
 @given(bad=SCORES, good=SCORES)

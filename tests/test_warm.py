@@ -33,6 +33,7 @@ from charlm.errors import CharlmError, CorpusError, RunError
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import ModelSpec
 from charlm.standing import verdict
+from charlm.starting import new_run
 from charlm.store.checkpoint import load_checkpoint, sha256_of
 from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.run import Run, is_run
@@ -188,6 +189,11 @@ def test_a_beginning_that_fails(tmp_path: Path, corpus: Corpus) -> None:
             runs += 1
             assert bits_of(load_checkpoint(Run.open(path).last_path)) == first, faults.failed_call
             next(train(Run.open(path), corpus))
+            continue
+        again = new_run_from(old, corpus, path, TINY) if fail_at % 2 else new_run(corpus, path, TINY, hidden=4)
+        last = again.last()
+        assert (bits_of(last) == first) if last else not fail_at % 2, faults.failed_call
+        next(train(again, corpus))
     assert fail_at > 10 and runs > 0
 
 

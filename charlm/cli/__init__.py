@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from charlm import CharlmError, __version__
+from charlm.cli.streams import drop_unwritten, prepare_streams
 
 COMMANDS = {
     "train": "Train a model on a text.",
     "sample": "Write text that continues a seed text.",
     "plot": "Draw the loss of one or several runs.",
     "score": "Tell how well a model predicts a text.",
+    "inspect": "Show what the hidden units of a model follow.",
     "info": "Show a run: sizes, vocabulary, where it stands.",
 }
 
@@ -73,39 +73,48 @@ def charlm() -> None:
     charlm train corpora/lanterns.txt      three minutes on two cores
     charlm sample --seed T                 from the newest run
     charlm COMMAND --help                  the options of a command
+
+    Exit codes: 0 done, 1 error, 2 usage, 3 training diverged, 130 or 143 stopped by Ctrl-C or SIGTERM.
     """
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 error, 2 usage, 3 training diverged, 130 or 143 stopped by a signal."""
-    _open_what_is_closed()
+    """Run the command line and exit: 0 done, 1 error, 2 usage, 3 a network exploded, 130 or 143 stopped by a signal."""
+    prepare_streams()
     with suppress(ValueError):  # only the main thread may; elsewhere somebody else sees to signals
         signal.signal(signal.SIGTERM, _terminate)
-    for stream in (sys.stdout, sys.stderr):
-        _speak_utf8(stream)
+    try:
+        code = _exit_code(list(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        drop_unwritten()
+    sys.exit(code)
+
+
+def _exit_code(arguments: list[str]) -> int:
     debug: dict[str, Any] = {}
     try:
-        with charlm.make_context("charlm", list(sys.argv[1:] if arguments is None else arguments)) as ctx:
+        if any("\0" in argument for argument in arguments):  # no shell gives one, but programs may
+            raise click.UsageError("an argument holds a NUL character: leave it out")
+        with charlm.make_context("charlm", arguments) as ctx:
             debug = ctx.meta
             charlm.invoke(ctx)
             sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
     except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except click.ClickException as error:  # usage errors are 2
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("Stopped.", err=True)
-        sys.exit(STOPPED_BY_CTRL_C)
+        return STOPPED_BY_CTRL_C
     except (CharlmError, OSError, MemoryError) as error:
         if debug.get("debug"):
             traceback.print_exc()
         click.echo(f"charlm: {_one_line(error)}", err=True)
-        sys.exit(getattr(error, "exit_code", 1))
-    sys.exit(0)
+        return int(getattr(error, "exit_code", 1))
+    return 0
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -115,18 +124,6 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}; use a smaller --hidden, --batch or --window"
+    if isinstance(error, OSError) and error.filename is None:  # files are told by the rooms that open them
+        return f"cannot write to standard output: {error.strerror}; free some space, or send it to another place"
     return " ".join(str(error).split())
-
-
-def _open_what_is_closed() -> None:
-    """A stream that the caller closed (`>&-`, `<&-`) is an empty one."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - open as long as the process
-            setattr(sys, name, nothing)
-
-
-def _speak_utf8(stream: IO[str]) -> None:
-    """Text is UTF-8 whatever the locale; a terminal that is not shows what it can."""
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -88,6 +88,7 @@ def resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: di
         raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
     run = Run.open(resume)
     corpus, notes = _read(sources or run.sources, quiet, run.known), resume_notes(run)
+    run.require(corpus)
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
         change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
     return corpus, run, [*notes, *change_workers(run, settings["workers"])]

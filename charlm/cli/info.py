@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,12 @@ def _checkpoint_facts(path: Path) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(entry)}" for name, entry in value.items() if entry is not None)
+        return ", ".join(f"{_shown(name)} {_shown(entry)}" for name, entry in value.items() if entry is not None)
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_shown, value))
     if isinstance(value, str):
+        with suppress(UnicodeEncodeError):  # a file name is text, whatever the locale made of its bytes
+            value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return value if value.isprintable() else ascii(value)[1:-1] if value.isascii() else repr(value)[1:-1]
     if isinstance(value, bool):
         return "yes" if value else "no"

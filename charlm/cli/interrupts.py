@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -32,5 +33,7 @@ class Interrupts:
             # Files are replaced whole or not at all, so leaving between any two instructions loses nothing else.
             os._exit(128 + number)
         self.signal = number
-        # Not through sys.stderr: the signal may have come in the middle of a write to it.
-        os.write(2, b"\nFinishing the step and saving ... (once more to leave at once)\n")
+        # Not through sys.stderr: the signal may have come in the middle of a write to it. An error here would come out
+        # in the middle of an update; and the reader, `tee` perhaps, may have gone by the same Ctrl-C.
+        with suppress(OSError):
+            os.write(2, b"\nFinishing the step and saving ... (once more to leave at once)\n")

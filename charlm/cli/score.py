@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 
 import click
 
-from charlm import RESETS_OF_STATE, UNITS, Entry, Text, Unseen, clean_up_notes, entries, load, read_texts
+from charlm import (
+    RESETS_OF_STATE,
+    UNITS,
+    Entry,
+    SurprisalPage,
+    Text,
+    Unseen,
+    clean_up_notes,
+    entries,
+    load,
+    read_texts,
+)
 from charlm.cli.arguments import run_and_files
 from charlm.cli.score_report import show_list, show_total
 
@@ -46,9 +57,15 @@ SHARPNESS = 4  # digits; beyond them even equal lines differ, by what was read b
 @click.option("--below", type=float, metavar="BITS", help="Only what costs fewer bits per character than this.")
 @click.option(
     "--adapt",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, max=100, min_open=True),
     metavar="RATE",
     help="Learn from what was scored while going on, and show that result, too; 0.1 is usual. The model stays.",
+)
+@click.option(
+    "--html",
+    type=click.Path(),
+    metavar="OUT",
+    help="Write a page that shows the text coloured by surprisal, and what was expected at every character.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON, one object a line.")
 def command(
@@ -61,13 +78,14 @@ def command(
     above: float | None,
     below: float | None,
     adapt: float | None,
+    html: str | None,
     as_json: bool,
 ) -> None:
     """Tell how well a model predicts texts: nats and bits per character, perplexity.
 
     RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints. FILES are texts, .gz,
-    folders of .txt, or - for standard input. Text of any length is read at bounded memory, and every character has a
-    probability, those that the model never saw, too; how many these were is said on stderr.
+    folders of .txt, or - for standard input, as in charlm train. Text of any length is read at bounded memory, and
+    every character has a probability, those that the model never saw, too; how many these were is said on stderr.
 
     \b
     charlm score --per line --reset line --by worst --top 20 server.log    odd lines
@@ -82,15 +100,20 @@ def command(
         raise click.UsageError("--by worst is of lines: add --per line")
     if adapt and reset == "line":
         raise click.UsageError("--adapt learns from line to line: leave --reset line out")
+    if adapt and html:
+        raise click.UsageError("--html shows the model as it was trained: leave --adapt out")
+    page = SurprisalPage(html) if html else None
     model = load(run)
     texts, unseen = _Noted(read_texts(files or ["-"])), Unseen(model.vocabulary)
-    unit = "file" if per == "total" else per
-    found = entries(model, texts, unit, reset=reset, adapt=adapt or 0.0, unseen=unseen)
+    sources = unseen.of(page.of(texts) if page else texts)
+    found = entries(model, sources, "file" if per == "total" else per, reset=reset, adapt=adapt or 0.0)
     if per == "total":
         show_total(found, as_json)
     else:
         measure = _worst if by == "worst" else _mean
         show_list(_chosen(found, measure, top, sort, above, below), per, by, as_json)
+    if page:
+        click.echo(page.write(model, reset=reset), err=True)
     for note in filter(None, [*clean_up_notes(texts.seen), str(unseen)]):
         click.echo(note, err=True)
 

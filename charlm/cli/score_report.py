@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from charlm import CorpusError, Entry, Score
-from charlm.cli.terminal import cut, cut_left, harmless, screen_width
+from charlm.cli.screen import cut, cut_left, harmless, screen_width
 
 SOURCE_SHARE = 3  # a file's name takes at most a third of a row on a screen: the text is what people look for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext, suppress
 from typing import Any
 
 import click
@@ -159,7 +159,8 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--threads",
     type=int,
-    help="Threads of the matrix arithmetic, of all workers together.  [default: all cores, most often]",
+    help="Threads of the matrix arithmetic, of all workers together, at most one per processor.  [default: the "
+    "library's choice, most often all cores]",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no samples.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output at the end.")
@@ -182,6 +183,10 @@ def command(
     CORPUS: text files, .gz files, folders of .txt, or - for standard input, all UTF-8, of any size: the ids of a large
     text are kept under ~/.cache/charlm, or where CHARLM_CACHE says. The last tenth, or less (--val-limit), is kept for
     validation: the loss on it, in nats per character, is the result. Ctrl-C saves and stops; --resume goes on.
+
+    A text has at least two different characters, and no NUL. A byte order mark at its beginning is dropped and CR and
+    CRLF become LF, which is said; nothing else is changed. Folders give every .txt and .txt.gz below them, sorted by
+    path, without following links to folders. A .gz file may unpack to 200 times its size and 1 MiB more.
     """
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     for name in set(BUDGET) - given if given & set(BUDGET) else ():
@@ -209,20 +214,23 @@ def command(
 def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_json: bool) -> None:
     """Train, showing what happens, until the budget is used or a signal comes."""
     progress: Progress | None = None
-    training = train(run, corpus, workers)
-    with Interrupts() as interrupts, Watcher(run, corpus, quiet) as watcher:
+    with (
+        Interrupts() as interrupts,
+        Watcher(run, corpus, quiet) as watcher,
+        closing(train(run, corpus, workers)) as training,  # closing it saves, also where showing it fails
+    ):
         for progress in training:
             watcher.show(progress)
             if interrupts.signal:
-                training.close()  # saves
                 break
     if interrupts.signal and progress is not None and progress.share < 1:
-        click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
+        with suppress(BrokenPipeError):  # whoever read this may have gone by the same Ctrl-C
+            click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
         sys.exit(128 + interrupts.signal)
     if progress is None:
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
     if as_json:
-        click.echo(json.dumps(summary(run) | _forgotten(run)))
+        click.echo(json.dumps(summary(run) | _forgotten(run), ensure_ascii=False))
     else:
         _conclude(run, corpus)
 

@@ -27,6 +27,7 @@ class Bidirectional(Cell):
     def __init__(self, reader: Cell, returner: Cell) -> None:
         super().__init__(reader.input_size, reader.hidden_size, reader.dtype)
         self.cells = (reader, returner)
+        self.gates = tuple(f"{part}.{name}" for part in PARTS for name in reader.gates)
 
     @property
     def output_size(self) -> int:
@@ -68,6 +69,12 @@ class Bidirectional(Cell):
         reversed_outputs, state_backward, tape_backward = returner.forward(weights[1], inputs[::-1], state[1])
         outputs[..., H:] = reversed_outputs[::-1]
         return outputs, np.stack([state_forward, state_backward]), (tape_forward, tape_backward)
+
+    def activations(self, tape: tuple[Any, Any]) -> dict[str, Floats]:
+        """Those of both cells, under "forward." and "backward.", both in the order of the window."""
+        read, returned = (cell.activations(one) for cell, one in zip(self.cells, tape, strict=True))
+        both = {f"forward.{name}": array for name, array in read.items()}
+        return both | {f"backward.{name}": array[::-1] for name, array in returned.items()}
 
     def step(self, weights: tuple[Any, Any], x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
         """There is none: an output depends on inputs to come. Raises TypeError."""

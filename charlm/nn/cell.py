@@ -19,6 +19,7 @@ class Cell(ABC):
     """
 
     causal = True
+    gates: tuple[str, ...] = ()  # of `activations`, those that are gates: from 0, shut, to 1, open
 
     def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike = np.float32) -> None:
         self.input_size = input_size
@@ -64,6 +65,13 @@ class Cell(ABC):
 
         doutputs: slope of the loss in every output. The gradients of the parameters are written to `grads`.
         Returns the slope in the inputs (T, B, D), a buffer, or None for ids. A tape serves once.
+        """
+
+    @abstractmethod
+    def activations(self, tape: Any) -> dict[str, Floats]:
+        """What a window made the units do, by name, each (T, B, H): views of the tape, which backward consumes.
+
+        "h" is the state after every step; the others are named as in the cell's equations.
         """
 
     @abstractmethod

@@ -51,6 +51,8 @@ class GRU(Cell):
     (gates 3H, r*h H, states H, gate slopes 3H), and T B D more for the gradient of vector inputs.
     """
 
+    gates = ("z", "r")
+
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters."""
@@ -103,6 +105,10 @@ class GRU(Cell):
             c = np.tanh(a_c, out=a_c)
             mix(z, c, h, out=h_next)
         return states[1:], states[T].copy(), Tape(inputs, gates, reset, states)
+
+    def activations(self, tape: Tape) -> dict[str, Floats]:
+        """h, z, r and c (T, B, H) of a window."""
+        return {"h": tape.states[1:], **dict(zip("zrc", gates_of(tape.gates, 3), strict=True))}
 
     def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
         """One time step; the output is the next state."""

@@ -52,6 +52,8 @@ class LSTM(Cell):
     (gates 4H, h, c and tanh c H each, slopes 5H), and T B D more for the gradient of vector inputs.
     """
 
+    gates = ("i", "f", "o")
+
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters."""
@@ -103,6 +105,11 @@ class LSTM(Cell):
             np.tanh(c_next, out=tanh_c[t])
             np.multiply(o, tanh_c[t], out=h_all[t + 1])
         return h_all[1:], np.stack([h_all[T], c_all[T]]), Tape(inputs, gates, h_all, c_all, tanh_c)
+
+    def activations(self, tape: Tape) -> dict[str, Floats]:
+        """h, c, tanh_c, i, f, o and g (T, B, H) of a window; h and the two of c after every step."""
+        states = {"h": tape.h[1:], "c": tape.c[1:], "tanh_c": tape.tanh_c}
+        return {**states, **dict(zip("ifog", gates_of(tape.gates, 4), strict=True))}
 
     def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
         """One time step; the output is h of the next state."""

@@ -17,6 +17,7 @@ from charlm.nn.readout import read_out, read_out_back
 from charlm.nn.stack import ACTIVATIONS, CELLS, RESETS, Masks, Stack, StackTape, State, make_cell
 
 MOST_PARAMETERS = 2**28
+MOST_CHARACTERS = 500_000  # Unicode has 160,000; a checkpoint names each of them in up to 14 bytes of its header
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,19 @@ class ModelSpec:
         for name, choices in (("cell", CELLS), ("reset", RESETS), ("activation", ACTIVATIONS)):
             if getattr(self, name) not in choices:
                 raise SpecError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        for name in ("tied", "residual", "bidirectional"):
+            if not isinstance(getattr(self, name), bool):
+                raise SpecError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.tied and self.embedding != self.hidden * (1 + self.bidirectional):
             raise SpecError(
                 f"a tied read-out needs an embedding as large as the last layer's output "
                 f"({self.hidden * (1 + self.bidirectional)}), not {self.embedding}: set both to one size"
             )
-        if self.layers > 1000 or self.parameters > MOST_PARAMETERS:
+        if self.layers > 1000 or self.vocabulary > MOST_CHARACTERS or self.parameters > MOST_PARAMETERS:
             raise SpecError(
-                f"{self.layers} layers of {self.hidden} units over {self.vocabulary} characters are too large: "
-                f"at most 1,000 layers and {MOST_PARAMETERS:,} parameters; use a smaller hidden size"
+                f"{self.layers} layers of {self.hidden} units over {self.vocabulary} characters are too large: at "
+                f"most 1,000 layers, {MOST_CHARACTERS:,} characters and {MOST_PARAMETERS:,} parameters; "
+                "use a smaller hidden size"
             )
 
     @property
@@ -173,6 +178,10 @@ class CharLM:
         top, state, tape = self.stack.forward(weights, x, state, masks)
         logits = read_out(top, self._readout(params), params["readout.b"], self._buffers)
         return logits, state, ModelTape(inputs, tape, top)
+
+    def activations(self, tape: ModelTape) -> tuple[dict[str, Floats], ...]:
+        """Per layer, what the window made its units do, by name, each (T, B, H): see Cell.activations."""
+        return self.stack.activations(tape.stack)
 
     def step(self, params: NamedArrays, inputs: Ids, state: State, weights: tuple[Any, ...]) -> tuple[Floats, State]:
         """Predict the character after one of each of B streams: `forward` for a single time step, as fast as can be.

@@ -84,6 +84,10 @@ class RNN(Cell):
                 np.maximum(a, 0, out=a)
         return states[1:], states[T].copy(), Tape(inputs, states)
 
+    def activations(self, tape: Tape) -> dict[str, Floats]:
+        """h (T, B, H) of a window."""
+        return {"h": tape.states[1:]}
+
     def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
         """One time step; the output is the next state."""
         a = project_step(x, weights.W, weights.b)

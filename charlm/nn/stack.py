@@ -130,6 +130,10 @@ class Stack:
             x = outputs
         return outputs, tuple(states), StackTape(weights, tuple(tapes), masks)
 
+    def activations(self, tape: StackTape) -> tuple[dict[str, Floats], ...]:
+        """Per layer, what the window made its units do: see Cell.activations."""
+        return tuple(cell.activations(one) for cell, one in zip(self.cells, tape.tapes, strict=True))
+
     def step(self, weights: tuple[Any, ...], x: Ids | Floats, state: State) -> tuple[Floats, State]:
         """One time step: as Cell.step, with one state per layer."""
         states = []

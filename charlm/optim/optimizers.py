@@ -150,6 +150,16 @@ def make_optimizer(name: str, params: Arrays, *, momentum: float, weight_decay: 
     raise ValueError(f"an optimizer is one of {', '.join(LEARNING_RATES)}, not {name!r}")
 
 
+def takes(optimizer: Optimizer, memory: Arrays) -> bool:
+    """Whether a saved memory can be this optimizer's: the same names, shapes and types, and no square below zero."""
+    own = optimizer.memory
+    return own.keys() == memory.keys() and all(
+        (array.shape, array.dtype) == (own[name].shape, own[name].dtype)
+        and not (name.startswith(("square.", "updates")) and (array < 0).any())
+        for name, array in memory.items()
+    )
+
+
 def _zeros(kind: str, params: Arrays) -> dict[str, Floats]:
     return {f"{kind}.{name}": np.zeros_like(array) for name, array in params.items()}
 

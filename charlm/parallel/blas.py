@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +12,13 @@ from charlm.errors import SpecError
 
 @contextmanager
 def blas_threads(count: int | None) -> Iterator[None]:
-    """Let matmuls use `count` threads inside the `with` block; None leaves the library's choice."""
+    """Let matmuls use `count` threads inside the `with` block; None leaves the library's choice.
+
+    More threads than processors would only wait for each other: there are at most as many as these.
+    """
     if count is not None and count < 1:
         raise SpecError(f"threads must be a whole number of at least 1, not {count}")
-    with limit_blas(count):
+    with limit_blas(count and min(count, os.cpu_count() or 1)):
         yield
 
 

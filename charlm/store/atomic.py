@@ -64,6 +64,12 @@ def write_atomic(path: Path, data: bytes) -> None:
         draft.keep_as(path)
 
 
+def require_folder(path: Path) -> None:
+    """Raise StorageError where there is no folder to write a file in, before any work is done for it."""
+    if not path.absolute().parent.is_dir():
+        raise StorageError(f"no folder {path.parent} to write {path.name} in: make it, or choose another place")
+
+
 def append(path: Path, data: bytes) -> None:
     """Add `data` at the end of a file and return when the disk has it."""
     with told_in_one_line("write", path), open(path, "ab") as file:

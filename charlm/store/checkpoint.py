@@ -21,18 +21,18 @@ from typing import Any
 
 import numpy as np
 
-from charlm.errors import CharlmError, CheckpointError
+from charlm.errors import CharlmError, CheckpointError, StorageError, in_short
 from charlm.nn.arrays import Floats
 from charlm.nn.model import ModelSpec
 from charlm.nn.stack import State
 from charlm.store.atomic import told_in_one_line, write_atomic
-from charlm.store.strict_json import parse_json
+from charlm.store.strict_json import MOST_NUMBER, parse_json
 from charlm.text.vocabulary import Vocabulary
 
 FORMAT = 1
 KEY = "charlm"
 READABLE = "make it readable, or name another checkpoint"
-MOST_HEADER = 2**24  # bytes; a vocabulary of all Unicode characters needs a tenth
+MOST_HEADER = 2**23  # bytes; the largest network needs half of it, the largest vocabulary the rest
 
 
 @dataclass(frozen=True)
@@ -75,24 +75,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises CheckpointError for anything that is not a whole charlm checkpoint of a known format.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: name a run directory, or a .safetensors file in one")
-    _refuse_a_huge_header(path)
-    try:
-        with (
-            told_in_one_line("read", path, READABLE),
-            safe_open(path, framework="numpy") as file,
-        ):
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error}): use another checkpoint") from None
-    if KEY not in metadata:
+    header = _header(path)
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(KEY), str):
         raise CheckpointError(f"{path} is a safetensors file, but charlm did not write it: name a charlm checkpoint")
     try:
-        return _checkpoint(parse_json(metadata[KEY]), tensors)
+        head = _Head.of(metadata[KEY])
+        head.refuse_other_tensors(header)  # before they are read: they may be many gigabytes
+        return _checkpoint(head, _read_tensors(path, list(header)))
+    except StorageError:
+        raise
     except (CharlmError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {_reason(error)}; use another checkpoint") from None
 
@@ -103,12 +97,31 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_a_huge_header(path: Path) -> None:
-    """A file begins with the length of its header; ours is short, and a false one would be read into memory."""
+def _header(path: Path) -> dict[str, Any]:
+    """The names, types, shapes and places of all tensors, and the metadata: a length, and so many bytes of JSON.
+
+    safetensors reads them, too, but takes the last of two tensors of one name.
+    """
     with told_in_one_line("read", path, READABLE), path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+        text = file.read(length) if length <= MOST_HEADER else b""  # ours is short, a false one fills the memory
     if length > MOST_HEADER:
         raise CheckpointError(f"{path} is not a charlm checkpoint (a header of {length:,} bytes): use another one")
+    try:
+        return dict(parse_json(text))
+    except (ValueError, TypeError) as error:
+        reason = _reason(error)
+        raise CheckpointError(f"{path} is not a whole safetensors file ({reason}): use another checkpoint") from None
+
+
+def _read_tensors(path: Path, names: list[str]) -> dict[str, Floats]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with told_in_one_line("read", path, READABLE), safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise CheckpointError(f"it is not a whole safetensors file ({in_short(error)})") from None
 
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, Floats]:
@@ -119,34 +132,66 @@ def _tensors(checkpoint: Checkpoint) -> dict[str, Floats]:
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _checkpoint(head: dict[str, Any], tensors: dict[str, Floats]) -> Checkpoint:
-    if head["format"] != FORMAT:
-        raise CheckpointError(f"its format is {head['format']!r} and this charlm reads format {FORMAT}")
-    if head.pop("sha256") != _sha256(head, tensors):
+@dataclass(frozen=True)
+class _Head:
+    """What the metadata say, of which the tensors are to be the rest."""
+
+    spec: ModelSpec
+    vocabulary: Vocabulary
+    progress: dict[str, Any]
+    sha256: str
+    summed: dict[str, Any]  # all of it that the checksum is made of
+
+    @classmethod
+    def of(cls, text: str) -> _Head:
+        head = parse_json(text)
+        if head["format"] != FORMAT:
+            raise CheckpointError(f"this charlm reads format {FORMAT}, not {head['format']!r}")
+        spec, characters, progress = ModelSpec(**head["model"]), head["vocabulary"], head["progress"]
+        if not isinstance(characters, str) or not isinstance(progress, dict):
+            raise CheckpointError("its vocabulary is not a string or its progress not an object")
+        characters.encode()  # half of a surrogate pair is no character, and no UTF-8 text has one
+        if spec.vocabulary != len(characters) + 1:  # and the escape
+            raise CheckpointError(
+                f"its model is for {spec.vocabulary - 1} characters, its vocabulary has {len(characters)}"
+            )
+        step = progress.get("step", 0)
+        if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < MOST_NUMBER:
+            raise CheckpointError(f"its step is {step!r}, not a count of updates")
+        return cls(spec, Vocabulary(characters), progress, head.pop("sha256"), head)
+
+    def refuse_other_tensors(self, header: Mapping[str, Any]) -> None:
+        """Raise CheckpointError where a tensor is missing, or one does not fit in its name, type or shape."""
+        shapes = self.spec.shapes
+        expected = {f"params/{name}": shape for name, shape in shapes.items()}
+        states = {name for name in header if name.startswith("state/")}
+        if states and states != {f"state/{layer}" for layer in range(self.spec.layers)}:
+            raise CheckpointError("its states are not those of its layers")
+        if not expected.keys() <= header.keys():
+            raise CheckpointError("its parameters do not have the names of its model")
+        for name, entry in header.items():
+            kind, shape = entry["dtype"], tuple(entry["shape"])
+            if name.startswith("optimizer/"):  # each is named after a parameter, or is one number
+                fits = kind in ("F32", "F64") and shape == shapes.get(name.partition(".")[2], (1,))
+            else:
+                fits = kind == "F32" and (name in states or shape == expected.get(name))
+            if not fits:
+                raise CheckpointError(f"its tensor {name!r} of {kind} {shape} does not fit its model")
+
+
+def _checkpoint(head: _Head, tensors: dict[str, Floats]) -> Checkpoint:
+    if head.sha256 != _sha256(head.summed, tensors):
         raise CheckpointError("its content does not match its checksum")
-    spec = ModelSpec(**head["model"])
-    vocabulary = Vocabulary(head["vocabulary"])
-    params = _group(tensors, "params/")
-    if spec.vocabulary != len(vocabulary) + 1:  # and the escape
-        raise CheckpointError(
-            f"its model is for {spec.vocabulary - 1} characters, its vocabulary has {len(vocabulary)}"
-        )
-    if {name: array.shape for name, array in params.items()} != spec.shapes:
-        raise CheckpointError("its parameters do not have the names and shapes of its model")
-    if not all(array.dtype.kind == "f" for array in tensors.values()):
-        raise CheckpointError("it holds tensors that are not floating point")
     if not all(np.isfinite(array).all() for array in tensors.values()):
         raise CheckpointError("it holds values that are not finite numbers")
-    progress, states = dict(head["progress"]), _group(tensors, "state/")
-    if not isinstance(progress.get("step", 0), int):
-        raise CheckpointError(f"its step is {progress['step']!r}, not a number")
+    states = _group(tensors, "state/")
     return Checkpoint(
-        spec=spec,
-        vocabulary=vocabulary,
-        params=params,
+        spec=head.spec,
+        vocabulary=head.vocabulary,
+        params=_group(tensors, "params/"),
         memory=_group(tensors, "optimizer/"),
         state=tuple(states[str(layer)] for layer in range(len(states))),
-        progress=progress,
+        progress=head.progress,
     )
 
 
@@ -164,4 +209,4 @@ def _sha256(head: Mapping[str, Any], tensors: Mapping[str, Floats]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return in_short(f"{error} is missing" if isinstance(error, KeyError) else error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -155,8 +156,8 @@ def _key(texts: Iterable[Text], known: str) -> str:
 def _name_of(source: str | Path) -> str:
     if str(source) == STANDARD_INPUT:
         return "stdin"
-    name = Path(os.path.abspath(source)).name
-    return name.removesuffix(".gz").removesuffix(".txt") or "text"
+    name = os.fsencode(Path(os.path.abspath(source)).name).decode("utf-8", "surrogateescape")  # whatever the locale
+    return re.sub(r"(\.txt)?(\.gz)?\Z", "", name, flags=re.IGNORECASE) or "text"
 
 
 def _listed(sources: Sequence[str | Path]) -> str:

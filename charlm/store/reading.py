@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charlm.errors import CorpusError
+from charlm.store.foreign import what_it_is
 from charlm.text.place import Place
 
 STANDARD_INPUT = "-"
 CHUNK = 2**18  # bytes read at a time; small enough that all that is made of them stays in the processor's cache
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 UNPACKED_RATIO, UNPACKED_AT_LEAST = 200, 2**20  # how many times its size, and how many bytes, a .gz may unpack to
 
 Watch = Callable[[int], object]  # is told how many bytes more were read
@@ -38,7 +38,7 @@ class Text:
     def __init__(self, path: str | Path, watch: Watch = lambda count: None) -> None:
         self.path = path
         self.source = "standard input" if path == STANDARD_INPUT else str(path)
-        self.is_packed = path != STANDARD_INPUT and str(path).endswith(".gz")
+        self.is_packed = path != STANDARD_INPUT and str(path).lower().endswith(".gz")
         self.had_mark = False
         self.line_ends = 0  # CR or CRLF, folded
         self.size, self.sha256 = 0, ""  # of the source
@@ -65,7 +65,11 @@ class Text:
     def _unpacked(self, raw: _Watched, size: int) -> Iterator[bytes]:
         """The content of a gzip file, unless it is out of proportion: text packs to a few per cent."""
         unpacked = 0
-        for chunk in _read(gzip.GzipFile(fileobj=raw, mode="rb")):
+        for chunk in chain(_read(gzip.GzipFile(fileobj=raw, mode="rb")), [b""]):
+            if not raw.size:
+                raise EOFError("it has 0 bytes")  # to GzipFile that is a whole text of no characters
+            if not chunk:
+                return
             unpacked += len(chunk)
             if unpacked > UNPACKED_AT_LEAST + UNPACKED_RATIO * max(size, raw.size):  # a pipe has no size beforehand
                 raise CorpusError(
@@ -77,13 +81,14 @@ class Text:
     def _decoded(self, chunks: Iterator[bytes]) -> Iterator[str]:
         """Strict UTF-8. After a fault the rest is read all the same: what is wrong with a whole file is told first."""
         place, rest, nul_line = Place(), b"", 0
-        is_first = True
-        for chunk in chain(chunks, [b""]):
+        kind: str | None = None
+        for number, chunk in enumerate(chain(chunks, [b""])):
             data = rest + chunk
+            kind = what_it_is(data) if number == 0 else kind
             try:
                 text, used = codecs.utf_8_decode(data, "strict", not chunk)
             except UnicodeDecodeError as error:
-                message = self._not_utf8(data, error.start, place, is_first)
+                message = self._not_utf8(data, error.start, place, kind)
                 for _ in chunks:
                     pass
                 raise CorpusError(message) from None
@@ -91,16 +96,21 @@ class Text:
                 nul_line = place.after(text[: text.index("\0")]).line
             if text and not nul_line:
                 yield text
-            place, rest, is_first = place.after(text), data[used:], False
+            place, rest = place.after(text), data[used:]
         if nul_line:
-            raise CorpusError(
-                f"{self.source}, line {nul_line}: a NUL character: this is not UTF-8 text; remove it, or convert the "
-                "file if it is UTF-16 (iconv -f UTF-16LE -t UTF-8)"
-            )
+            raise CorpusError(self._has_nul(nul_line, kind))
 
-    def _not_utf8(self, data: bytes, position: int, place: Place, is_first: bool) -> str:
-        if is_first and data.startswith(UTF16_MARKS):
-            return f"{self.source} is UTF-16, not UTF-8: convert it, for example with iconv -f UTF-16 -t UTF-8"
+    def _has_nul(self, line: int, kind: str | None) -> str:
+        if kind:
+            return f"{self.source} is {kind}"
+        return (
+            f"{self.source}, line {line}: a NUL character: this is not UTF-8 text; remove it, or convert the file if "
+            "it is UTF-16 (iconv -f UTF-16LE -t UTF-8)"
+        )
+
+    def _not_utf8(self, data: bytes, position: int, place: Place, kind: str | None) -> str:
+        if kind:
+            return f"{self.source} is {kind}"
         return (
             f"{self.source}, {place.after(data[:position].decode())}: byte 0x{data[position]:02x} is not UTF-8: "
             "convert the file, for example with iconv -f LATIN1 -t UTF-8"
@@ -197,6 +207,8 @@ def _opened(path: str | Path) -> Iterator[BinaryIO]:
         return
     with Path(path).open("rb") as file:
         before = os.fstat(file.fileno())
+        if stat.S_ISCHR(before.st_mode) or stat.S_ISBLK(before.st_mode):  # /dev/zero has no end
+            raise CorpusError(f"{path} is a device, not a text: name a file, or - for standard input")
         try:
             yield file
         except Exception:  # what is wrong with a file that is being written is no news
@@ -219,21 +231,23 @@ def _told_in_one_line(path: str | Path) -> Iterator[None]:
         raise CorpusError(f"no such file: {path}; give a text file, a folder of .txt files, or - for input") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise CorpusError(f"{path} is not a whole gzip file ({error}): fetch or compress it again") from None
-    except OSError as error:
-        raise CorpusError(f"cannot read {path}: {error.strerror}; name a text file that you may read") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CorpusError(f"cannot read {path}: {reason}; name a text file that you may read") from None
 
 
 def _files_of(source: str | Path) -> list[str | Path]:
     if str(source) == STANDARD_INPUT:
         return [STANDARD_INPUT]
     path = Path(source)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [path]
     found = sorted(
         file
         for folder, _, names in os.walk(path, onerror=_refuse_folder)  # follows no links to folders, so it ends
         for file in (Path(folder, name) for name in names)
-        if file.name.endswith((".txt", ".txt.gz")) and (file.is_file() or not file.exists())  # no pipe: it would block
+        if file.name.lower().endswith((".txt", ".txt.gz"))
+        and (os.path.isfile(file) or not os.path.exists(file))  # no pipe: it would block
     )
     if not found:
         raise CorpusError(f"no .txt or .txt.gz file in the folder {path}: name the files, or put texts there")

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import CheckpointError, CorpusError, RunError
+from charlm.errors import CheckpointError, CorpusError, RunError, StorageError, in_short
 from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charlm.store.config import CONFIG, file_names, fits, read_config
+from charlm.store.config import CONFIG, bounded, config_bytes, file_names, fits, read_config
 from charlm.store.corpus import Corpus
-from charlm.store.lock import locked
-from charlm.store.strict_json import parse_json
+from charlm.store.lock import LOCK, locked
+from charlm.store.strict_json import MOST_NUMBER, parse_json
 
 RUNS = Path("checkpoints")
-MOST = 2**63  # of any number in a record
+FIRST = ("best.safetensors", "last.safetensors")  # what a run that goes on from a model begins with
+MOST_METRICS = 2**22  # bytes; 18,000 records, where a budget gives 220 by default
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Run:
         if came != expected:
             raise CorpusError(
                 f"the text is not the one that {self.path} began with (sha256 {came[:12]}, "
-                f"expected {expected[:12]}): restore that text, or start a new run"
+                f"expected {in_short(expected[:12])}): restore that text, or start a new run"
             )
         if not set(self.known) <= set(corpus.vocabulary.characters):
             raise CorpusError(
@@ -102,22 +104,27 @@ class Run:
     def create(cls, path: Path, config: dict[str, Any], first: Checkpoint | None = None) -> Run:
         """Make a new run directory. Raises RunError where `path` is taken: a run is never overwritten.
 
-        first: what it begins with, its best and its last so far. It is there before config.json makes the directory
-        a run, so a run that was to go on from something never begins from nothing.
+        A directory in which a creation was killed is as an empty one. first: what it begins with, its best and its
+        last so far. It is there before config.json makes the directory a run, so a run that was to go on from
+        something never begins from nothing.
         """
+        taken = RunError(f"{path} exists and is not empty: choose another --out, or go on with --resume {path}")
         with told_in_one_line("create the run directory", path):
             try:
                 path.mkdir(parents=True)
             except FileExistsError:
-                if not path.is_dir() or any(path.iterdir()):
-                    raise RunError(
-                        f"{path} exists and is not empty: choose another --out, or go on with --resume {path}"
-                    ) from None
+                if not path.is_dir() or not all(map(_is_left_by_a_creation, path.iterdir())):
+                    raise taken from None
         run = cls(path, config)
-        if first is not None:
-            save_checkpoint(run.best_path, first)
-            save_checkpoint(run.last_path, first)
-        run.save_config()
+        with run.held():
+            if is_run(path):  # another process was quicker
+                raise taken
+            for name in FIRST:  # a killed creation's, which went on from something else or shall not count
+                _remove(path / name)
+            if first is not None:
+                save_checkpoint(run.best_path, first)
+                save_checkpoint(run.last_path, first)
+            run.save_config()
         return run
 
     @classmethod
@@ -136,8 +143,7 @@ class Run:
 
     def save_config(self) -> None:
         """Write config.json."""
-        text = json.dumps(self.config, indent=2, ensure_ascii=False, sort_keys=True)
-        write_atomic(self.path / CONFIG, (text + "\n").encode("utf-8", "surrogateescape"))
+        write_atomic(self.path / CONFIG, config_bytes(self.config))
 
     def log(self, records: list[Mapping[str, Any]]) -> None:
         """Add lines to metrics.jsonl."""
@@ -150,8 +156,11 @@ class Run:
         """
         if not self.metrics_path.exists():
             return []
-        with told_in_one_line("read", self.metrics_path, "make it readable"):
-            *lines, _cut_short = self.metrics_path.read_bytes().split(b"\n")
+        try:
+            with told_in_one_line("read", self.metrics_path, "make it readable"):
+                *lines, _cut_short = bounded(self.metrics_path, MOST_METRICS).split(b"\n")
+        except ValueError as error:
+            raise RunError(f"{self.metrics_path} cannot be read ({error}): restore it, or move it away") from None
         return [self._record(number, line) for number, line in enumerate(lines, 1)]
 
     def forget_metrics_after(self, step: int) -> None:
@@ -167,13 +176,13 @@ class Run:
         """
         with locked(self.path):
             for leftover in self.path.glob(TEMPORARY):
-                leftover.unlink(missing_ok=True)
+                _remove(leftover)
             yield
 
     def prune(self, keep: int) -> None:
         """Remove all but the newest `keep` numbered checkpoints."""
         for path in self.numbered_paths[: -keep or None]:
-            path.unlink(missing_ok=True)
+            _remove(path)
 
     def resume_point(self, only_best: bool = False) -> ResumePoint:
         """The checkpoint that training resumes from: the last one, or the newest of the others that is whole.
@@ -201,6 +210,17 @@ class Run:
         last_first = max(found, key=lambda entry: (entry[0] == self.last_path, entry[1].step))
         return ResumePoint(last_first[1], last_first[0], tuple(damaged.values()), best_is_whole)
 
+    def mend(self, point: ResumePoint, is_best: bool) -> None:
+        """Write what training goes on from where the last checkpoint, or the best if it is that, is missing or damaged.
+
+        Otherwise they would stay so where the budget is used and nothing is left to train.
+        """
+        assert point.checkpoint is not None
+        if point.path != self.last_path:
+            save_checkpoint(self.last_path, point.checkpoint)
+        if is_best and not point.best_is_whole:
+            save_checkpoint(self.best_path, point.checkpoint)
+
     def last(self) -> Checkpoint | None:
         """The checkpoint that training resumes from; None before the first one was written."""
         return self.resume_point().checkpoint
@@ -211,9 +231,27 @@ class Run:
         except ValueError:
             record = None
         numbers = {"step": int, "characters": int, "seconds": float | int, "nats": float | int}
-        if fits(record, {**numbers, "split": str}) and all(abs(record[name]) < MOST for name in numbers):
+        known = fits(record, {**numbers, "split": str}) and all(abs(record[name]) < MOST_NUMBER for name in numbers)
+        if known and min(record["step"], record["characters"], record["seconds"]) >= 0:
             return dict(record)
         raise RunError(f"{self.metrics_path}, line {number} is not a record of a loss: restore or remove that line")
+
+
+def _remove(path: Path) -> None:
+    with told_in_one_line("remove", path, "remove it yourself"):
+        path.unlink(missing_ok=True)
+
+
+def _is_left_by_a_creation(path: Path) -> bool:
+    """A lock, half a file, or, beside the lock, what a run was to begin with: a checkpoint before its first update."""
+    if path.name == LOCK or path.match(f".{CONFIG}.*.tmp"):
+        return True
+    if not path.with_name(LOCK).exists():
+        return False  # a checkpoint that somebody keeps
+    if path.name in FIRST:
+        with suppress(CheckpointError, StorageError):
+            return load_checkpoint(path).step == 0
+    return any(path.match(f".{name}.*.tmp") for name in FIRST)
 
 
 def is_run(path: str | Path) -> bool:
@@ -224,7 +262,8 @@ def is_run(path: str | Path) -> bool:
 def free_run_path(name: str, runs: Path = RUNS) -> Path:
     """`runs/name`, or `runs/name-2`, `runs/name-3`, ... where that is taken."""
     safe = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "run"
-    return next(path for path in _numbered(runs / safe) if not path.exists())
+    own = os.fsdecode(safe.encode("utf-8", "surrogateescape"))  # the locale's way to name a file of these bytes
+    return next(path for path in _numbered(runs / own) if not path.exists())
 
 
 def newest_run(runs: Path = RUNS) -> Path:
@@ -233,7 +272,7 @@ def newest_run(runs: Path = RUNS) -> Path:
     found = [run for run in every if any(run.glob("*.safetensors"))] or every
     if not found:
         raise RunError(f"no run under {runs.resolve()}: name a run directory, or make one with charlm train CORPUS")
-    return max(found, key=lambda run: max(file.stat().st_mtime_ns for file in run.glob("*.*")))
+    return max(found, key=lambda run: max(file.lstat().st_mtime_ns for file in run.glob("*.*")))
 
 
 def checkpoint_path(target: str | Path | None = None) -> Path:

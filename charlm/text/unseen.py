@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from charlm.text.vocabulary import CODE_POINTS, Vocabulary, code_points, name_of
+
+if TYPE_CHECKING:
+    from charlm.listing import Source
 
 NAMED = 3
 
@@ -22,6 +28,10 @@ class Unseen:
     def kinds(self) -> int:
         """How many distinct characters these were."""
         return int(np.count_nonzero(self._met))
+
+    def of(self, texts: Iterable[Source]) -> Iterator[Source]:
+        """The texts, once more: whoever reads them has what the model never saw counted here."""
+        return (_Counted(text, self.add) for text in texts)
 
     def add(self, piece: str) -> None:
         """Count a piece of the text."""
@@ -44,3 +54,15 @@ class Unseen:
         others = f" and {more:,} more kinds" if more > 1 else " and one more kind" if more else ""
         names = ", ".join(self.first)
         return f"The model never saw {self.characters:,} of these characters, and they cost much: {names}{others}"
+
+
+class _Counted:
+    def __init__(self, text: Source, add: Callable[[str], None]) -> None:
+        self.source = text.source
+        self._text = text
+        self._add = add
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._text:
+            self._add(piece)
+            yield piece

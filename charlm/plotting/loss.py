@@ -1,26 +1,22 @@
-"""Plot: metrics to pictures."""
+"""Plot: metrics to pictures of the loss."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charlm.errors import RunError, SpecError, StorageError
-from charlm.store.atomic import write_atomic
+from charlm.errors import RunError, SpecError
+from charlm.plotting.picture import COLOURS, picture_place, write_picture
 from charlm.store.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008: told apart by every kind of colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 AXES = {"steps": ("step", 1.0), "characters": ("characters", 1.0), "minutes": ("seconds", 60.0)}
 LABELS = {"steps": "updates", "characters": "characters seen", "minutes": "minutes of training"}
-FORMATS = (".png", ".svg", ".pdf")
 
 
 def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = "steps") -> None:
@@ -29,21 +25,10 @@ def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = "step
     against: "steps", "characters" or "minutes". Raises RunError where a run has no metrics yet, SpecError for an
     unknown `against` or ending, StorageError where the disk refuses.
     """
-    from io import BytesIO
-
-    output = Path(output)
     if against not in AXES:
         raise SpecError(f"a loss is drawn against one of {', '.join(AXES)}, not {against!r}")
-    if output.suffix.lower() not in FORMATS:
-        raise SpecError(f"a picture's name ends in one of {', '.join(FORMATS)}, not {output.suffix!r}: {output}")
-    if not output.absolute().parent.is_dir():
-        raise StorageError(f"no folder {output.parent} to write {output.name} in: make it, or choose another place")
-    figure = draw([Run.of(run) for run in runs], against)
-    picture = BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks
-        figure.savefig(picture, format=output.suffix[1:].lower())
-    write_atomic(output, picture.getvalue())
+    output = picture_place(output)
+    write_picture(draw([Run.of(run) for run in runs], against), output)
 
 
 def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
@@ -53,9 +38,12 @@ def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
     # Figure by itself, without pyplot: no window system is touched and nothing is left open.
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for number, run in enumerate(runs):
+    metrics = [run.metrics() for run in runs]  # read once: they may be long
+    for number, (run, records) in enumerate(zip(runs, metrics, strict=True)):
         name = run.path.name if len({other.path.name for other in runs}) == len(runs) else str(run.path)
-        _draw_run(axes, run, COLOURS[number % len(COLOURS)], against, name, alone=len(runs) == 1)
+        if not any(record["split"] in ("train", "validation") for record in records):
+            raise RunError(f"{run.path} has no metrics to draw yet: train it for longer")
+        _draw_run(axes, records, COLOURS[number % len(COLOURS)], against, name, alone=len(runs) == 1)
     axes.set_xlabel(LABELS[against])
     axes.set_ylabel("nats per character")
     axes.set_xlim(left=0)
@@ -65,22 +53,20 @@ def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
     bits = axes.secondary_yaxis("right", functions=(_bits, _nats))
     bits.set_ylabel("bits per character")
     bits.spines["right"].set_visible(False)
-    losses = [record["nats"] for run in runs for record in run.metrics()]
-    validation = [record["nats"] for run in runs for record in run.metrics() if record["split"] == "validation"]
-    high = max(*(_most([record["nats"] for record in run.metrics()]) for run in runs), *validation[-len(runs) :], 0)
+    losses = [record["nats"] for records in metrics for record in records]
+    validation = [record["nats"] for records in metrics for record in records if record["split"] == "validation"]
+    high = max(*(_most([record["nats"] for record in records]) for records in metrics), *validation[-len(runs) :], 0)
     low = min(losses)
-    axes.set_ylim(low - 0.12 * (high - low), high + 0.04 * (high - low))
+    height = high - low or 1.0
+    axes.set_ylim(low - 0.12 * height, high + 0.04 * height)
     legend = axes.legend(loc="upper right", framealpha=0.85, edgecolor="none", fontsize=9)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a name may hold dollar signs
     return figure
 
 
-def _draw_run(axes: Axes, run: Run, colour: str, against: str, name: str, alone: bool) -> None:
-    metrics = run.metrics()
+def _draw_run(axes: Axes, metrics: list[dict[str, Any]], colour: str, against: str, name: str, alone: bool) -> None:
     train, validation = (_curve(metrics, split, against) for split in ("train", "validation"))
-    if not train[0] and not validation[0]:
-        raise RunError(f"{run.path} has no metrics to draw yet: train it for longer")
     name = name.encode("utf-8", "replace").decode()  # a file name need not be text
     label = "" if alone else f" of {name}"
 

@@ -1,0 +1,62 @@
+"""charlm inspect"""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import chain
+from typing import Any
+
+import click
+
+from charlm import MOST_UNITS, SHOWN_UNITS, Inspection, InspectionFile, clean_up_notes, load, read_texts
+from charlm.cli.arguments import run_and_files
+
+
+@click.command("inspect", short_help="Show what the hidden units of a model follow.")
+@click.argument("arguments", nargs=-1, metavar="[RUN] FILE", type=click.Path(allow_dash=True))
+@click.option(
+    "--units", default=SHOWN_UNITS, show_default=True, type=click.IntRange(1, MOST_UNITS), help="How many to show."
+)
+@click.option(
+    "-o",
+    "--output",
+    default="inspect.html",
+    show_default=True,
+    type=click.Path(),
+    help="What to write: .html, a page to explore; .png, .svg or .pdf, a picture.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON, one object a unit.")
+def command(arguments: tuple[str, ...], units: int, output: str, as_json: bool) -> None:
+    """Show what the hidden units of a model follow in a text, and how far its gates are open.
+
+    RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints. FILE is a text, .gz, a
+    folder of .txt, or - for standard input; its first 100,000 characters are read. Units are chosen by their
+    correlation with what a reader could name: the position in a line, capitals, the names of speakers, quotation
+    marks.
+    """
+    run, files = run_and_files(arguments)
+    if len(files) > 1 or (not files and sys.stdin.isatty()):
+        raise click.UsageError(f"inspect reads one FILE, not {len(files)}: name one, or pipe a text in")
+    file, model = InspectionFile(output), load(run)
+    texts = list(read_texts(files or ["-"]))
+    inspection = model.inspect(chain.from_iterable(texts), units)
+    _show(inspection, as_json)
+    if inspection.warning:
+        click.echo(inspection.warning, err=True)
+    click.echo(file.write(inspection, model.name, texts[0].source if len(texts) == 1 else files[0]), err=True)
+    for note in clean_up_notes(texts):
+        click.echo(note, err=True)
+
+
+def _show(inspection: Inspection, as_json: bool) -> None:
+    if not as_json and inspection.units:
+        click.echo(f"{'r':>6}  {'unit':<14}  follows")
+    for unit in inspection.units:
+        if as_json:
+            record: dict[str, Any] = {"layer": unit.layer, "unit": unit.number, "feature": unit.feature}
+            click.echo(json.dumps(record | {"correlation": unit.correlation}))
+        else:
+            click.echo(f"{unit.correlation:>+6.2f}  {unit.name:<14}  {unit.feature}")
+    for gate in () if as_json else inspection.gates:
+        click.echo(f"layer{gate.layer} gate {gate.name}: {gate.shut:.0%} below 0.1, {gate.open:.0%} above 0.9")

@@ -1,0 +1,1 @@
+"""PICTURES: the only place where matplotlib is used."""

@@ -1,0 +1,41 @@
+"""What comes out of files stands in messages without breaking them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charlm.errors import MOST_QUOTED, in_short
+
+ANY_TEXT = st.text(st.characters(), max_size=500)  # halves of surrogate pairs, too
+
+
+@given(ANY_TEXT)
+def test_one_short_printable_line(text: str) -> None:
+    """Law: whatever it is given, it gives one line that can be printed and has an end."""
+    line = in_short(text)
+    assert line.isprintable() and len(line) <= MOST_QUOTED
+    line.encode()
+
+
+@given(st.text(st.sampled_from("ab 'é語"), max_size=MOST_QUOTED))
+def test_ordinary_text_stays(text: str) -> None:
+    """Law: what is short and plain is left alone, but for its white space."""
+    assert in_short(text) == " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("foreign", "line"),
+    [
+        ("a\nb\r\nc", "a b c"),
+        ("\x1b[2Jx", r"\x1b[2Jx"),
+        ("\ud800", r"\ud800"),
+        (ValueError("no\nsuch"), "no such"),
+        ([1, "a"], "[1, 'a']"),
+        ("a" * 10**6, "a" * (MOST_QUOTED - 3) + "..."),
+    ],
+)
+def test_examples(foreign: object, line: str) -> None:
+    """Line ends become spaces, control characters are spelt out, the end of what is long is left out."""
+    assert in_short(foreign) == line

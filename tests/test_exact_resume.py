@@ -1,0 +1,129 @@
+"""Exact resume for every cell with every optimizer and schedule, and from a kill at every call to the system."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import CELLS, TINY, Faults, HandClock, bits_of_run, run_to_end, sample_of, short_corpus, stop_at, tiny_run
+
+from charlm.optim.optimizers import LEARNING_RATES
+from charlm.optim.schedules import SHAPES
+from charlm.store.checkpoint import load_checkpoint
+from charlm.store.corpus import Corpus
+from charlm.store.run import Run
+from charlm.training import train
+
+EPOCH = 7  # windows of TINY in an epoch of short_corpus
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {name: {"optimizer": name} for name in LEARNING_RATES} | {
+    "plain": {"momentum": 0.0}
+}
+# What else a run can have, taken in turn: cycles of different lengths, so that they meet in many ways.
+BUDGETS = [
+    {"steps": 24},
+    {"steps": 4 * EPOCH},
+    {"steps": None, "epochs": 3.5},
+]  # evaluated off and on the epochs' edges
+PLACES = [3, EPOCH, 12, 13, 2 * EPOCH, 20, 23]  # within an epoch, at its edge, at an evaluation and one after it
+NETWORKS: list[dict[str, Any]] = [{}, {"layers": 2}, {"embedding": 8, "tied": True}, {"layers": 3, "residual": False}]
+OTHERS: list[dict[str, Any]] = [{}, {"dropout": 0.3}, {"dropout": 0.2, "clip_norm": None, "clip_value": 0.05}]
+ENDS = ["stopped", "killed"]
+
+PRODUCT = list(itertools.product(CELLS, OPTIMIZERS, SHAPES))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return short_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def ended(how: str, run: Run, corpus: Corpus, step: int) -> Run:
+    """A run as it lies on the disk after `step` updates, stopped, or killed without another word."""
+    if how == "stopped":
+        stop_at(run, corpus, step)
+        assert load_checkpoint(run.last_path).step == step
+        return Run.open(run.path)
+    for progress in train(run, corpus):
+        if progress.step == step:
+            return Run.open(shutil.copytree(run.path, run.path.with_name("killed")))
+    raise AssertionError(f"it has no update {step}")
+
+
+@pytest.mark.parametrize(("cell", "optimizer", "schedule"), PRODUCT, ids=map("-".join, PRODUCT))
+def test_every_kind_goes_on_to_the_same_bits(
+    cell: str, optimizer: str, schedule: str, corpus: Corpus, tmp_path: Path
+) -> None:
+    """Law: N updates, an end and the rest are all updates at once: every byte of parameters, the optimizer's memory
+    and state, the metrics but for the clock, and the sample that follows.
+    """
+    turn = PRODUCT.index((cell, optimizer, schedule))
+    step, how = PLACES[turn % len(PLACES)], ENDS[turn % len(ENDS)]
+    settings = OPTIMIZERS[optimizer] | BUDGETS[turn % len(BUDGETS)] | OTHERS[turn // 5 % len(OTHERS)]
+    spec = replace(TINY, schedule=schedule, **settings)
+    network = CELLS[cell] | NETWORKS[turn % len(NETWORKS)]
+    straight = run_to_end(tiny_run(tmp_path / "straight", corpus, spec, **network), corpus)
+    run = ended(how, tiny_run(tmp_path / "run", corpus, spec, **network), corpus, step)
+    run_to_end(run, corpus)
+    assert bits_of_run(run) == bits_of_run(straight)
+    assert sample_of(run) == sample_of(straight)
+
+
+class Killed(BaseException):
+    """Ends a process as kill -9 does: nobody catches it, and nobody cleans up (see `kill_at`)."""
+
+
+def kill_at(nth: int, run: Run, corpus: Corpus) -> bool:
+    """Train until the nth call that writes, in the middle of which everything stops; False where it never came."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        faults = Faults(patch, nth, Killed())
+        with suppress(Killed):
+            run_to_end(run, corpus)
+        return faults.happened
+
+
+def test_killed_at_every_call_to_the_system(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: whatever open, write, flush, fsync or rename is the last, what lies there is whole, and goes on to the bits
+    of a run that never stopped, with nothing left over. Killed again at the same call after the resume, too.
+    """
+    spec = replace(TINY, steps=4, evaluations=2, reports=4, optimizer="adam", dropout=0.3, keep=1)
+    straight = run_to_end(tiny_run(tmp_path / "straight", corpus, spec, cell="lstm"), corpus)
+    expected = bits_of_run(straight)
+    left_over = set()
+    for nth in itertools.count(1):
+        run = tiny_run(tmp_path / str(nth), corpus, spec, cell="lstm")
+        if not kill_at(nth, run, corpus):
+            break
+        for _ in range(2):
+            left_over |= {path.name.split(".")[1] for path in run.path.glob(".*.tmp")}
+            for path in run.path.glob("*.safetensors"):
+                load_checkpoint(path)
+            run.metrics()
+            kill_at(nth, Run.open(run.path), corpus)
+        run_to_end(Run.open(run.path), corpus)
+        assert bits_of_run(run) == expected
+        assert run.numbered_paths[-1].name == straight.numbered_paths[-1].name
+        assert not list(run.path.glob(".*.tmp"))
+    assert nth > 50 and left_over == {"last", "best", "metrics", "step-000000002", "step-000000004"}
+
+
+@pytest.mark.parametrize(("step", "rest"), [(14, 30), (16, 15), (29, 15)])
+def test_minutes_after_a_kill(
+    step: int, rest: int, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: the time that is saved counts as used, what was lost with the kill does not; the schedule goes on there."""
+    spec = replace(TINY, steps=None, minutes=1.0, evaluations=2)  # evaluated, and saved, after 15 of 30 updates
+    clock = HandClock(monkeypatch, 2.0)
+    run = ended("killed", tiny_run(tmp_path / "run", corpus, spec), corpus, step)
+    clock.now += 10_000
+    seen = list(train(run, corpus))
+    straight = list(train(tiny_run(tmp_path / "straight", corpus, spec), corpus))
+    assert len(seen) == rest
+    assert [p.learning_rate for p in seen] == pytest.approx([p.learning_rate for p in straight[-rest:]])
+    assert seen[-1].share == 1 and seen[-1].evaluated
