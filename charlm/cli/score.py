@@ -88,8 +88,8 @@ def command(
     every character has a probability, those that the model never saw, too; how many these were is said on stderr.
 
     \b
-    charlm score --per line --reset line --by worst --top 20 server.log    odd lines
-    charlm score --per file --sort letters/                                odd texts first
+    charlm score --per line --reset line --by worst --top 20 a.log    odd lines
+    charlm score --per file --sort letters/                           odd texts
     """
     run, files = run_and_files(arguments)
     if not files and sys.stdin.isatty():
