@@ -46,14 +46,17 @@ class Unseen:
                     self.first.append(name_of(chr(point)))
         self._met[points] = True
 
+    @property
+    def names(self) -> str:
+        """The first kinds by name, and how many more there are."""
+        more = self.kinds - len(self.first)
+        return ", ".join(self.first) + (f" and {more:,} more kinds" if more > 1 else " and one more kind" * more)
+
     def __str__(self) -> str:
         """One sentence for people; empty where there is nothing to say."""
         if not self.characters:
             return ""
-        more = self.kinds - len(self.first)
-        others = f" and {more:,} more kinds" if more > 1 else " and one more kind" if more else ""
-        names = ", ".join(self.first)
-        return f"The model never saw {self.characters:,} of these characters, and they cost much: {names}{others}"
+        return f"The model never saw {self.characters:,} of these characters, and they cost much: {self.names}"
 
 
 class _Counted:
