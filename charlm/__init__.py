@@ -49,19 +49,24 @@ if TYPE_CHECKING:
     from charlm.nn.stack import ACTIVATIONS as ACTIVATIONS
     from charlm.nn.stack import CELLS as CELLS
     from charlm.nn.stack import RESETS as RESETS
-    from charlm.optim.optimizers import LEARNING_RATES as LEARNING_RATES
+    from charlm.optim.optimizers import OPTIMIZERS as OPTIMIZERS
     from charlm.optim.schedules import SHAPES as SHAPES
     from charlm.pages.inspection import InspectionFile as InspectionFile
     from charlm.pages.surprisal import SurprisalPage as SurprisalPage
     from charlm.parallel.blas import blas_threads as blas_threads
     from charlm.parallel.mpi import mpi_workers as mpi_workers
     from charlm.parallel.workers import Workers as Workers
+    from charlm.plan import MINUTES as MINUTES
     from charlm.plan import TrainSpec as TrainSpec
     from charlm.plan import train_spec as train_spec
     from charlm.plotting.loss import plot as plot
     from charlm.plotting.units import plot_units as plot_units
+    from charlm.recipe import PRESETS as PRESETS
+    from charlm.recipe import Recipe as Recipe
+    from charlm.recipe import choose as choose
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
+    from charlm.standing import ending as ending
     from charlm.standing import summary as summary
     from charlm.standing import verdict as verdict
     from charlm.starting import change_budget as change_budget
@@ -103,7 +108,7 @@ _ROOMS = {
     "ACTIVATIONS": "nn.stack",
     "CELLS": "nn.stack",
     "RESETS": "nn.stack",
-    "LEARNING_RATES": "optim.optimizers",
+    "OPTIMIZERS": "optim.optimizers",
     "SHAPES": "optim.schedules",
     "InspectionFile": "pages.inspection",
     "SurprisalPage": "pages.surprisal",
@@ -112,6 +117,9 @@ _ROOMS = {
     "Workers": "parallel.workers",
     "plot": "plotting.loss",
     "plot_units": "plotting.units",
+    "PRESETS": "recipe",
+    "Recipe": "recipe",
+    "choose": "recipe",
     "SampleSpec": "sampling",
     "Score": "scoring",
     "Corpus": "store.corpus",
@@ -122,12 +130,14 @@ _ROOMS = {
     "Run": "store.run",
     "is_run": "store.run",
     "newest_run": "store.run",
+    "ending": "standing",
     "summary": "standing",
     "verdict": "standing",
     "Unseen": "text.unseen",
     "Vocabulary": "text.vocabulary",
     "TrainedModel": "trained",
     "load": "trained",
+    "MINUTES": "plan",
     "TrainSpec": "plan",
     "change_budget": "starting",
     "change_workers": "starting",

@@ -11,26 +11,27 @@ MOST_STEPS = 2.0**62
 
 @dataclass(frozen=True)
 class Budget:
-    """Updates or seconds; one of the two is None."""
+    """Updates, seconds, or both: the first that is used up ends a training."""
 
     steps: int | None
     seconds: float | None
 
     @classmethod
-    def of(cls, *, steps: int | None, epochs: float | None, minutes: float, steps_per_epoch: int) -> Budget:
-        """The budget that is meant: steps before epochs before minutes."""
-        if steps is not None:
-            return cls(steps, None)
+    def of(cls, *, steps: int | None, epochs: float | None, minutes: float | None, steps_per_epoch: int) -> Budget:
+        """The smallest of all that are given; at least one is."""
+        counts = [] if steps is None else [steps]
         if epochs is not None:
-            return cls(max(1, math.ceil(min(epochs * steps_per_epoch, MOST_STEPS))), None)
-        return cls(None, 60.0 * minutes)
+            counts.append(max(1, math.ceil(min(epochs * steps_per_epoch, MOST_STEPS))))
+        return cls(min(counts, default=None), None if minutes is None else 60.0 * minutes)
 
     def share(self, steps: int, seconds: float) -> float:
-        """The share that is used after so many updates and seconds, 0 to 1."""
+        """The share that is used after so many updates and seconds, 0 to 1, of what is used the most."""
+        used = [0.0]
         if self.steps is not None:
-            return min(1.0, steps / self.steps)
-        assert self.seconds is not None
-        return min(1.0, seconds / self.seconds)
+            used.append(steps / self.steps)
+        if self.seconds is not None:
+            used.append(seconds / self.seconds)
+        return min(1.0, max(used))
 
 
 class Clock:

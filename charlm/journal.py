@@ -30,6 +30,7 @@ class Tally:
     validation_nats: float | None = None  # at the last evaluation
     best_nats: float | None = None  # the lowest validation_nats, and when it was reached
     best_step: int | None = None
+    since_best: int = 0  # evaluations that came to no better one
     rollbacks: int = 0  # how often training exploded and went back
 
     @classmethod
@@ -114,8 +115,9 @@ class Journal:
         tally.validation_nats = nats
         self._log("validation", nats, learning_rate, norm)
         if tally.best_nats is not None and nats >= tally.best_nats:
+            tally.since_best += 1
             return False
-        tally.best_nats, tally.best_step = nats, tally.step
+        tally.best_nats, tally.best_step, tally.since_best = nats, tally.step, 0
         return True
 
     def progress(self, share: float, nats: float, learning_rate: float, norm: float, evaluated: bool) -> Progress:

@@ -26,8 +26,8 @@ class Rule:
     """How a gradient becomes a step: fields of TrainSpec that every worker needs."""
 
     optimizer: str
-    momentum: float
-    weight_decay: float
+    momentum: float | None
+    weight_decay: float | None
     clip_norm: float | None
     clip_value: float | None
 

@@ -16,7 +16,7 @@ from charlm.nn.model import ModelSpec
 
 SCALAR = 4  # bytes of a float32
 UNITS = {"gru before": 8, "gru after": 11, "lstm": 12, "rnn": 2}  # scalars per unit, step and stream: see each cell
-OPTIMIZER_ARRAYS = {"sgd": 1, "rmsprop": 1, "adam": 2, "adamw": 2}  # remembered per parameter
+OPTIMIZER_ARRAYS = {"muon": 1, "sgd": 1, "rmsprop": 1, "adam": 2, "adamw": 2}  # remembered per parameter
 ORTHOGONAL = 32  # bytes per element, while an orthogonal matrix is made: four in float64
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
@@ -37,12 +37,12 @@ def training_bytes(
     window: int,
     batch: int,
     optimizer: str = "sgd",
-    momentum: float = 0.9,
+    momentum: float | None = None,
     dropout: float = 0.0,
     workers: int = 1,
 ) -> int:
     """What training takes at least, at its largest: when first values are made, or while a checkpoint is written."""
-    remembered = OPTIMIZER_ARRAYS[optimizer] if momentum or optimizer != "sgd" else 0
+    remembered = 0 if momentum == 0 and optimizer in ("muon", "sgd") else OPTIMIZER_ARRAYS[optimizer]
     of_a_worker = 3 + remembered + 2  # params, grads, steps; what the optimizer remembers; prepared weights
     copies = of_a_worker * workers + 2 * (1 + remembered)  # and the file, made twice
     kind = f"{model.cell} {model.reset}" if model.cell == "gru" else model.cell

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from charlm.budget import Budget
 from charlm.errors import CorpusError, RunError, SpecError, in_short
@@ -11,11 +11,12 @@ from charlm.learner import Rule
 from charlm.memory import require_memory, training_bytes
 from charlm.nn.arrays import Ids
 from charlm.nn.model import ModelSpec
-from charlm.optim.optimizers import LEARNING_RATES
+from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import SHAPES
 from charlm.store.run import Run
 from charlm.text.streams import windows_per_epoch
 
+MINUTES = 3.0  # of a budget that nobody has said anything about
 MOST_FLOAT = sys.float_info.max  # beyond it are whole numbers that JSON can hold and arithmetic cannot
 
 
@@ -23,11 +24,13 @@ MOST_FLOAT = sys.float_info.max  # beyond it are whole numbers that JSON can hol
 class TrainSpec:
     """How a network is trained. Every default of `charlm train` is one of these.
 
-    batch: B parallel streams. window: T steps of truncated backpropagation. learning_rate: the peak of the schedule;
-    None is the optimizer's own, see optim.optimizers. momentum: sgd's, Nesterov's kind, 0 for plain SGD.
-    weight_decay: adamw's. clip_norm, clip_value: see optim.clip; None leaves the gradient alone. dropout: the share
-    of every layer's outputs that is left out, one choice per window and stream, in training only.
-    minutes, steps, epochs: the budget; steps or epochs, where given, take the place of minutes.
+    batch: B parallel streams. window: T steps of truncated backpropagation. learning_rate: the peak of the schedule.
+    momentum: muon's and sgd's, Nesterov's kind, 0 for none. weight_decay: muon's and adamw's. None, for these three, is
+    what suits the optimizer: see optim.optimizers. clip_norm, clip_value: see optim.clip; None leaves the gradient
+    alone. dropout: the share of every layer's outputs that is left out, one choice per window and stream.
+    input_dropout: the share of characters that are read as unknown. Both are for training only.
+    minutes, steps, epochs: the budget; the first that is used up ends the training. None of them is MINUTES.
+    patience: so many validations in a row without a better one end it, too; None goes on.
     val_fraction: share of the text, at its end, that is only scored; val_limit: and how many characters at most, lest
     the validation of a large text take the time that its training needs. rng_seed: all randomness follows from it.
     workers: processes that share the streams; None is as many as suit the network, the batch and this machine.
@@ -38,16 +41,18 @@ class TrainSpec:
     batch: int = 32
     window: int = 100
     learning_rate: float | None = None
-    optimizer: str = "sgd"
+    optimizer: str = "muon"
     schedule: str = "cosine"
-    momentum: float = 0.9
+    momentum: float | None = None
     clip_norm: float | None = 0.2
     clip_value: float | None = None
-    weight_decay: float = 0.01
+    weight_decay: float | None = None
     dropout: float = 0.0
-    minutes: float = 3.0
+    input_dropout: float = 0.0
+    minutes: float | None = None
     steps: int | None = None
     epochs: float | None = None
+    patience: int | None = None
     val_fraction: float = 0.1
     val_limit: int = 2**18
     rng_seed: int = 0
@@ -60,15 +65,16 @@ class TrainSpec:
         for name in ("batch", "window", "val_limit", "evaluations", "reports"):
             value = getattr(self, name)
             _require(_is_count(value) and value >= 1, name, "a whole number of at least 1", value)
-        _require(0 < self.minutes <= MOST_FLOAT, "minutes", "a number above 0", self.minutes)
-        for name in ("learning_rate", "clip_norm", "clip_value", "steps", "epochs"):
+        for name in ("learning_rate", "clip_norm", "clip_value", "minutes", "steps", "epochs", "patience"):
             value = getattr(self, name)
             _require(value is None or 0 < value <= MOST_FLOAT, name, "a number above 0", value)
-        _require(self.optimizer in LEARNING_RATES, "optimizer", f"one of {', '.join(LEARNING_RATES)}", self.optimizer)
+        _require(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}", self.optimizer)
         _require(self.schedule in SHAPES, "schedule", f"one of {', '.join(SHAPES)}", self.schedule)
-        _require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
-        _require(0 <= self.weight_decay < 1, "weight_decay", "at least 0 and below 1", self.weight_decay)
-        _require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
+        for name in ("dropout", "input_dropout"):
+            _require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))
+        for name in ("weight_decay", "momentum"):
+            value = getattr(self, name)
+            _require(value is None or 0 <= value < 1, name, "at least 0 and below 1", value)
         _require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1", self.val_fraction)
         for name in ("keep", "rng_seed"):
             _require(_is_count(getattr(self, name)), name, "a whole number of at least 0", getattr(self, name))
@@ -76,13 +82,24 @@ class TrainSpec:
         _require(is_number, "workers", "a whole number of at least 1", self.workers)
         fewest = f"at most the number of streams, {self.batch}, since each needs one (see --batch)"
         _require(self.workers is None or self.workers <= self.batch, "workers", fewest, self.workers)
-        _require(self.steps is None or _is_count(self.steps), "steps", "a whole number", self.steps)
-        _require(self.steps is None or self.epochs is None, "budget", "steps or epochs, not both", "both")
+        for name in ("steps", "patience"):
+            value = getattr(self, name)
+            _require(value is None or _is_count(value), name, "a whole number", value)
+
+    @property
+    def settled(self) -> TrainSpec:
+        """This, with what suits its optimizer where nothing was given, and some budget."""
+        usual = asdict(OPTIMIZERS[self.optimizer])
+        if self.steps is None and self.epochs is None:
+            usual["minutes"] = MINUTES
+        return replace(self, **{name: value for name, value in usual.items() if getattr(self, name) is None})
 
     @property
     def peak_learning_rate(self) -> float:
-        """The learning rate that was given, or the optimizer's own."""
-        return LEARNING_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
+        """The learning rate that was given, or the one that suits the optimizer."""
+        rate = self.settled.learning_rate
+        assert rate is not None
+        return rate
 
     @property
     def rule(self) -> Rule:
@@ -146,7 +163,7 @@ def training_budget(spec: TrainSpec, training_characters: int) -> Budget:
     return Budget.of(
         steps=spec.steps,
         epochs=spec.epochs,
-        minutes=spec.minutes,
+        minutes=spec.settled.minutes,
         steps_per_epoch=steps_per_epoch(spec, training_characters),
     )
 
@@ -159,7 +176,7 @@ def require_memory_for(model: ModelSpec, spec: TrainSpec) -> None:
             window=spec.window,
             batch=spec.batch,
             optimizer=spec.optimizer,
-            momentum=spec.momentum,
+            momentum=spec.settled.momentum,
             dropout=spec.dropout,
             workers=spec.workers or 1,
         )

@@ -8,6 +8,7 @@ from typing import Any
 from charlm.journal import Tally
 from charlm.plan import model_spec, steps_per_epoch, train_spec, training_length
 from charlm.store.run import Run
+from charlm.training import tired
 
 MEMORISING = 0.7  # of the steps: a best model from before that was overtaken by memorising
 
@@ -38,6 +39,31 @@ def summary(run: Run) -> dict[str, Any]:
         "vocabulary": model.vocabulary - 1,  # the escape is no character
         "chars_per_second": round(characters / max(tally.seconds, 1e-9)) if tally.seconds else None,
     }
+
+
+def ending(run: Run) -> str:
+    """Why training ended before its minutes were used; empty where it did not."""
+    spec, figures = train_spec(run), summary(run)
+    left = 60 * (spec.minutes or 0) - figures["seconds"]
+    if left < 1 or figures["validation_nats"] is None:
+        return ""
+    checkpoint = run.last()
+    if checkpoint and tired(spec, Tally.of(checkpoint.progress)):
+        reason = f"{spec.patience} validations in a row were no better than that of step {figures['best_step']:,}"
+    elif spec.epochs is not None and figures["epochs"] >= spec.epochs:
+        reason = f"{spec.epochs:g} passes over the text are done, and more would only learn it by heart"
+    else:
+        return ""
+    return (
+        f"Stopped with {_duration(left)} of {_duration(60 * (spec.minutes or 0))} left: {reason} (--patience, --epochs)"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """In words, as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
 def verdict(run: Run) -> str:

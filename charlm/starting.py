@@ -15,6 +15,7 @@ from charlm.nn.model import CharLM, ModelSpec
 from charlm.parallel.blas import blas_name, blas_thread_count
 from charlm.parallel.workers import processors, usual_count
 from charlm.plan import TrainSpec, model_spec, require_memory_for, split, train_spec
+from charlm.recipe import choose
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run, free_run_path
 from charlm.text.streams import fitting_window
@@ -30,11 +31,15 @@ def new_run(
     """Make a run directory for a corpus, with everything resolved in its config.json.
 
     out: a directory that does not exist yet; left out, `checkpoints/NAME`, numbered when taken. network: fields of
-    ModelSpec (`hidden=128, layers=2`). A text that is too short for a whole window gets a smaller one.
+    ModelSpec (`hidden=128, layers=2`). spec: left out, it and what is not given of the network is the recipe's for a
+    text like this (see charlm.recipe). A text that is too short for a whole window gets a smaller one.
     Raises CorpusError, SpecError, RunError or StorageError.
     """
+    if spec is None:
+        chosen = choose(corpus, **network)
+        spec, network = chosen.training, chosen.network
     model = ModelSpec(len(corpus.vocabulary) + 1, **network)  # and the escape
-    return Run.create(run_path(corpus, out), configuration(corpus, model, spec or TrainSpec()))
+    return Run.create(run_path(corpus, out), configuration(corpus, model, spec))
 
 
 def run_path(corpus: Corpus, out: str | Path | None) -> Path:
@@ -48,7 +53,7 @@ def configuration(corpus: Corpus, model: ModelSpec, spec: TrainSpec) -> dict[str
     training_ids, _ = split(corpus.ids, spec.val_fraction, spec.val_limit)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
     workers = spec.workers or usual_count(batch, _operations(model, batch, window))
-    spec = replace(spec, window=window, batch=batch, workers=workers, learning_rate=spec.peak_learning_rate)
+    spec = replace(spec.settled, window=window, batch=batch, workers=workers)
     require_memory_for(model, spec)
     return {
         **_surroundings(),
@@ -68,15 +73,13 @@ def configuration(corpus: Corpus, model: ModelSpec, spec: TrainSpec) -> dict[str
 def change_budget(
     run: Run, *, minutes: float | None = None, steps: int | None = None, epochs: float | None = None
 ) -> None:
-    """Give a run another budget in all, in place of the one it has; the schedule follows it.
+    """Give a run another budget in all, in place of the one it has; the schedule follows it, and patience has no end.
 
-    Exactly one of the three is given. Raises SpecError, or RunError where the run is being trained: it keeps its own.
+    At least one of the three is given. Raises SpecError, or RunError where the run is being trained: it keeps its own.
     """
-    if [minutes, steps, epochs].count(None) != 2:
-        raise SpecError("a budget is one of minutes, steps and epochs: give exactly one")
-    spec = replace(train_spec(run), steps=steps, epochs=epochs)
-    if minutes is not None:
-        spec = replace(spec, minutes=minutes)
+    if minutes is None and steps is None and epochs is None:
+        raise SpecError("a budget is minutes, steps or epochs, not none of them: give one")
+    spec = replace(train_spec(run), minutes=minutes, steps=steps, epochs=epochs, patience=None)
     with run.held():
         run.config["training"] = asdict(spec)
         run.save_config()

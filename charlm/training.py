@@ -30,9 +30,9 @@ from charlm.scoring import score_ids
 from charlm.store.checkpoint import Checkpoint, save_checkpoint
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run
-from charlm.text.streams import streams, with_escape
+from charlm.text.streams import Ids, Window, streams, with_escape, with_gaps
 
-INITIAL, DROPOUT = 1, 2  # what random numbers are for; with 0 for streams, one seed gives three independent rows
+INITIAL, DROPOUT, GAPS = 1, 2, 3  # what random numbers are for; with 0 for streams, one seed gives independent rows
 SAVE_SECONDS = 60.0  # a crash loses at most this much work, or what lies between two evaluations
 
 
@@ -88,11 +88,12 @@ def _train(
         saved_step, saved_seconds = tally.step, tally.seconds
 
     try:
-        while share < 1:
+        while share < 1 and not tired(spec, tally):
             window = next(windows)
             learning_rate = schedule(tally.step, share) / 2**tally.rollbacks
             masks = _dropout_masks(team.model, spec, tally.step)
-            nats, norm = team.learn(window.inputs, window.targets, masks, window.starts_epoch, learning_rate)
+            inputs = _read_inputs(window, spec, tally.step, corpus.vocabulary.escape)
+            nats, norm = team.learn(inputs, window.targets, masks, window.starts_epoch, learning_rate)
 
             journal.count(nats, clock.seconds)
             before, share = share, budget.share(tally.step, tally.seconds)
@@ -121,6 +122,11 @@ def _train(
         if tally.step > saved_step:
             save(run.last_path)
         raise
+
+
+def tired(spec: TrainSpec, tally: Tally) -> bool:
+    """Whether so many validations were no better than the best one that no better one is to be expected."""
+    return spec.patience is not None and tally.since_best >= spec.patience
 
 
 def _begin(run: Run, team: Team, spec: TrainSpec, from_best: bool = False) -> Tally:
@@ -177,6 +183,13 @@ def _dropout_masks(model: CharLM, spec: TrainSpec, step: int) -> Masks | None:
     if not spec.dropout:
         return None
     return model.dropout_masks(np.random.default_rng([spec.rng_seed, DROPOUT, step]), spec.dropout, spec.batch)
+
+
+def _read_inputs(window: Window, spec: TrainSpec, step: int, escape: int) -> Ids:
+    """A window's inputs, with gaps where the run has input dropout; as the masks, a function of the seed and step."""
+    if not spec.input_dropout:
+        return window.inputs
+    return with_gaps(window.inputs, spec.input_dropout, escape, np.random.default_rng([spec.rng_seed, GAPS, step]))
 
 
 def _passes(before: float, share: float, marks: int) -> bool:

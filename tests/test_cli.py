@@ -582,7 +582,6 @@ def test_usage_errors(here: Path, capsys: Capture) -> None:
     """Law: exit code 2 and one line that says what is missing or too much."""
     for arguments in (
         ["train"],
-        ["train", "short.txt", "--steps", 1, "--minutes", 1],
         ["train", "short.txt", "--no-such-option"],
         ["no-such-command"],
         ["sample", "a", "b"],

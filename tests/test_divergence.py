@@ -28,7 +28,7 @@ from runs import (
 
 from charlm import training
 from charlm.errors import DivergenceError, StorageError
-from charlm.optim.optimizers import LEARNING_RATES
+from charlm.optim.optimizers import OPTIMIZERS
 from charlm.scoring import Score, score_ids
 from charlm.starting import new_run
 from charlm.store.checkpoint import load_checkpoint
@@ -78,7 +78,7 @@ SIZES: list[dict[str, Any]] = [{}, {"layers": 3}, {"hidden": 40}, {"embedding": 
     exponent=st.floats(-6, 3),
     cell=st.sampled_from(list(CELLS.values())),
     size=st.sampled_from(SIZES),
-    optimizer=st.sampled_from(list(LEARNING_RATES)),
+    optimizer=st.sampled_from(list(OPTIMIZERS)),
     momentum=st.sampled_from([0.0, 0.9, 0.99]),
     clip_norm=st.sampled_from([None, 0.2, 1e6]),
     window=st.sampled_from([10, 60]),

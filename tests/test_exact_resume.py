@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from runs import CELLS, TINY, Faults, HandClock, bits_of_run, run_to_end, sample_of, short_corpus, stop_at, tiny_run
 
-from charlm.optim.optimizers import LEARNING_RATES
+from charlm.optim import optimizers
 from charlm.optim.schedules import SHAPES
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus
@@ -21,8 +21,8 @@ from charlm.training import train
 
 EPOCH = 7  # windows of TINY in an epoch of short_corpus
 
-OPTIMIZERS: dict[str, dict[str, Any]] = {name: {"optimizer": name} for name in LEARNING_RATES} | {
-    "plain": {"momentum": 0.0}
+OPTIMIZERS: dict[str, dict[str, Any]] = {name: {"optimizer": name} for name in optimizers.OPTIMIZERS} | {
+    "plain": {"optimizer": "sgd", "momentum": 0.0}
 }
 # What else a run can have, taken in turn: cycles of different lengths, so that they meet in many ways.
 BUDGETS = [

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from charlm.store.run import Run
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 SIZE = TINY_OPTIONS[:-1]  # without the number of steps
 SECONDS = 30
+STARTED: list[subprocess.Popen[str]] = []
 
 pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="MPI is not installed")
 
@@ -28,13 +30,26 @@ pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="MPI is not installed")
 def job(ranks: int, *arguments: object) -> subprocess.Popen[str]:
     """`charlm train` by some ranks."""
     command = [MPIEXEC, "-n", ranks, sys.executable, "-m", "mpi4py", "-m", "charlm", "train", "--workers", "mpi"]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*map(str, command), *map(str, arguments)],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Ends the jobs of a test that failed: ranks that wait for each other keep processors busy."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.terminate()  # the launcher ends its ranks
+            process.communicate(timeout=SECONDS)
 
 
 def children(pid: int) -> list[int]:

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charlm.nn.arrays import NamedArrays
-from charlm.optim.optimizers import LEARNING_RATES, SGD, Adam, Optimizer, RMSProp, make_optimizer
+from charlm.optim.muon import Muon, orthogonal
+from charlm.optim.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSProp, make_optimizer
 
 SHAPES = {"W": (3, 4), "b": (5,)}
 RATES = [0.5, 0.5, 0.1, 2.0, 0.0, 0.3] * 4
@@ -23,6 +26,8 @@ MAKERS: dict[str, Callable[[Any], Optimizer]] = {
     "rmsprop": RMSProp,
     "adam": Adam,
     "adamw": lambda params: Adam(params, weight_decay=DECAY),
+    "muon": lambda params: Muon(params, 0.9, weight_decay=DECAY),
+    "muon plain": lambda params: Muon(params, 0.0),
 }
 KINDS = {
     "plain": [],
@@ -32,6 +37,8 @@ KINDS = {
     "rmsprop": ["square"],
     "adam": ["mean", "square"],
     "adamw": ["mean", "square"],
+    "muon": ["velocity"],
+    "muon plain": [],
 }
 every_optimizer = pytest.mark.parametrize("name", MAKERS)
 
@@ -48,6 +55,15 @@ def faded(keep: float, values: Sequence[Any]) -> Any:
     return sum(keep**age * value for age, value in enumerate(reversed(values)))
 
 
+def evened(matrix: Any) -> Any:
+    """What Jordan's polynomial, applied five times, makes of the singular values, from their decomposition."""
+    left, values, right = np.linalg.svd(np.atleast_2d(matrix), full_matrices=False)
+    values = values / np.linalg.norm(values)
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    return ((left * values) @ right).reshape(matrix.shape)
+
+
 def expected(name: str, p: Any, gradients: Sequence[Any], rate: float) -> Any:
     """What p becomes, from all the gradients that it has had: no memory, sums only."""
     g, squares, ones = gradients[-1], [past * past for past in gradients], [1.0] * len(gradients)
@@ -62,8 +78,12 @@ def expected(name: str, p: Any, gradients: Sequence[Any], rate: float) -> Any:
             return p - rate * (g + 0.5 * faded(0.5, gradients))
         case "rmsprop":
             return p - rate * g / (np.sqrt(0.01 * faded(0.99, squares)) + 1e-8)
-    if name == "adamw" and p.ndim > 1:
+        case "muon plain":
+            return p - rate * max(p.shape) ** 0.5 * evened(g)
+    if name in ("adamw", "muon") and p.ndim > 1:
         p = p - rate * DECAY * p
+    if name == "muon":
+        return p - rate * max(p.shape) ** 0.5 * evened(g + 0.9 * faded(0.9, gradients))
     mean = faded(0.9, gradients) / faded(0.9, ones)  # weighted means: what the corrected ones of the paper are
     square = faded(0.999, squares) / faded(0.999, ones)
     return p - rate * mean / (np.sqrt(square) + 1e-8)
@@ -104,7 +124,7 @@ def torch_optimizer(torch: Any, name: str, params: dict[str, Any]) -> Any:
     return torch.optim.AdamW(groups, lr=1.0)
 
 
-@every_optimizer
+@pytest.mark.parametrize("name", [name for name in MAKERS if not name.startswith("muon")])
 def test_pytorch_agrees(name: str, rng: np.random.Generator) -> None:
     """The same path as PyTorch's optimizer, for 20 steps and more."""
     torch = pytest.importorskip("torch")
@@ -122,6 +142,28 @@ def test_pytorch_agrees(name: str, rng: np.random.Generator) -> None:
         for array_name, parameter in theirs.items():
             there = parameter.detach().numpy()
             assert np.abs(params[array_name] - there).max() < 1e-9 * np.abs(there).max()
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 8), (8, 3)])
+def test_pytorch_agrees_on_muon(shape: tuple[int, int], rng: np.random.Generator) -> None:
+    """The same path as PyTorch's, in its version for the same step as AdamW's, as near as its 8-bit arithmetic can."""
+    torch = pytest.importorskip("torch")
+    params = {"W": rng.standard_normal(shape)}
+    theirs = torch.nn.Parameter(torch.tensor(params["W"]))
+    ours = Muon(params, 0.9, weight_decay=DECAY)
+    other = torch.optim.Muon(  # which counts 0.2 into its rate
+        [theirs], lr=1.0, momentum=0.9, weight_decay=DECAY * 0.2, adjust_lr_fn="match_rms_adamw"
+    )
+    for rate in RATES:
+        gradient = rng.standard_normal(shape)
+        before = params["W"].copy()
+        ours.update(params, {"W": gradient}, rate)
+        theirs.data[...] = torch.tensor(before)
+        theirs.grad = torch.tensor(gradient)
+        other.param_groups[0]["lr"] = rate / 0.2
+        other.step()
+        step, there = params["W"] - before, theirs.detach().numpy() - before
+        assert np.linalg.norm(step - there) <= 0.06 * np.linalg.norm(there)
 
 
 def test_plain_descent_by_hand() -> None:
@@ -216,10 +258,11 @@ def test_the_valley_floor_is_found(name: str) -> None:
     np.testing.assert_allclose(params["p"], 0, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", LEARNING_RATES)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_by_name(name: str, rng: np.random.Generator) -> None:
-    """`make_optimizer` gives the one that is meant: momentum is heeded by sgd alone, weight_decay by adamw alone."""
-    makers = {
+    """`make_optimizer` gives the one that is meant: each heeds what it has, see OPTIMIZERS."""
+    makers: dict[str, Callable[[Any], Optimizer]] = {
+        "muon": lambda params: Muon(params, 0.7, weight_decay=0.2),
         "sgd": lambda params: SGD(params, 0.7),
         "rmsprop": RMSProp,
         "adam": Adam,
@@ -231,8 +274,8 @@ def test_optimizers_by_name(name: str, rng: np.random.Generator) -> None:
     first, second = make_optimizer(name, one, momentum=0.7, weight_decay=0.2), makers[name](two)
     for _ in range(3):
         grads = named(rng)
-        first.update(one, grads, LEARNING_RATES[name])
-        second.update(two, grads, LEARNING_RATES[name])
+        first.update(one, grads, OPTIMIZERS[name].learning_rate)
+        second.update(two, grads, OPTIMIZERS[name].learning_rate)
     np.testing.assert_array_equal(one.flat, two.flat)
 
 
@@ -240,3 +283,29 @@ def test_an_unknown_optimizer_is_refused(rng: np.random.Generator) -> None:
     """By its name, with the names there are."""
     with pytest.raises(ValueError, match=r"rmsprop.*'lion'"):
         make_optimizer("lion", named(rng), momentum=0.9, weight_decay=0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 40),
+    scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e18]),
+    seed=st.integers(0, 99),
+)
+def test_orthogonal_evens_all_directions(dtype: type, rows: int, columns: int, scale: float, seed: int) -> None:
+    """Singular values of a gradient of any size come to 0.6 to 1.3, where they are not tiny; its directions stay."""
+    rng = np.random.default_rng(seed)
+    matrix = (scale * rng.standard_normal((rows, columns))).astype(dtype)
+    result = orthogonal(matrix)
+    assert result.shape == matrix.shape and result.dtype == dtype
+    np.testing.assert_allclose(result, evened(matrix.astype(np.float64)), atol=2e-3)
+    before = np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
+    after = np.linalg.svd(result.astype(np.float64), compute_uv=False)
+    if before[-1] > 0.02 * np.linalg.norm(before):
+        assert after.min() > 0.6 and after.max() < 1.3
+
+
+def test_orthogonal_of_nothing_is_nothing() -> None:
+    """A matrix of zeros, or without elements, has no directions."""
+    np.testing.assert_array_equal(orthogonal(np.zeros((3, 4))), 0)
+    assert orthogonal(np.zeros((0, 4))).shape == (0, 4)

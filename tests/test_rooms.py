@@ -28,7 +28,7 @@ FRONT_DOOR = "the front door"
 
 LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "memory", "journal", "colours"}
 VERBS = {"training", "scoring", "sampling", "plotting", "adapting", "predicting", "inspecting"}
-ABOVE_VERBS = {"plan", "trained", "standing", "starting", "listing", "pages", "warm"}
+ABOVE_VERBS = {"plan", "recipe", "trained", "standing", "starting", "listing", "pages", "warm"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -59,7 +59,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pages": LOWER | {"predicting", "inspecting", "plotting", "listing", "trained"},
     "reference": set(),
     "standing": LOWER | VERBS | {"plan"},
-    "starting": LOWER | VERBS | {"plan"},
+    "speed": {"nn", "parallel"},
+    "recipe": LOWER | {"plan", "speed"},
+    "starting": LOWER | VERBS | {"plan", "recipe"},
     "warm": LOWER | VERBS | {"plan", "starting", "trained"},
     FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS | {"learner"},
     "cli": {FRONT_DOOR},

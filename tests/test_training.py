@@ -342,7 +342,7 @@ def test_a_larger_budget_goes_on(corpus: Corpus, tmp_path: Path) -> None:
     change_budget(run, minutes=7.0)
     spec = train_spec(Run.open(run.path))
     assert (spec.minutes, spec.steps, spec.epochs) == (7.0, None, None)
-    for wrong in ({"steps": 0}, {"epochs": -1.0}, {"minutes": math.nan}):
+    for wrong in ({}, {"steps": 0}, {"epochs": -1.0}, {"minutes": math.nan}):
         with pytest.raises(SpecError):
             change_budget(run, **wrong)  # type: ignore[arg-type]
         assert train_spec(Run.open(run.path)) == spec

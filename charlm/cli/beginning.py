@@ -11,9 +11,9 @@ from charlm import (
     Corpus,
     Run,
     TrainedModel,
-    TrainSpec,
     change_budget,
     change_workers,
+    choose,
     load,
     new_run,
     new_run_from,
@@ -28,8 +28,8 @@ BUDGET = ("minutes", "steps", "epochs")
 ONLY_OF = {  # options that mean something for one choice of another option only
     "reset": ("cell", "gru"),
     "activation": ("cell", "rnn"),
-    "momentum": ("optimizer", "sgd"),
-    "weight_decay": ("optimizer", "adamw"),
+    "momentum": ("optimizer", "muon", "sgd"),
+    "weight_decay": ("optimizer", "muon", "adamw"),
 }
 WITH_RESUME = {*BUDGET, "sources", "resume", "workers", "threads", "quiet", "as_json"}
 OPTIONS = {"learning_rate": "--lr", "origin": "--from"}  # where the name is another
@@ -54,27 +54,38 @@ def model_to_go_on_from(origin: str, given: set[str], settings: dict[str, Any]) 
 
 def refuse_without_effect(given: set[str], settings: dict[str, Any]) -> None:
     """Raise UsageError for an option of another cell or optimizer: somebody would believe to have compared it."""
-    for name, (of, value) in ONLY_OF.items():
-        if name in given and settings[of] != value:
-            raise click.UsageError(f"{option(name)} is only of --{of} {value}, not {settings[of]}: drop one")
+    for name, (of, *suited) in ONLY_OF.items():
+        if name in given and settings[of] not in suited:
+            raise click.UsageError(
+                f"{option(name)} is only of --{of} {' and '.join(suited)}, not {settings[of]}: drop one"
+            )
 
 
 def begun(
-    sources: tuple[str, ...], out: str | None, old: TrainedModel | None, settings: dict[str, Any], quiet: bool
+    sources: tuple[str, ...],
+    out: str | None,
+    old: TrainedModel | None,
+    preset: str | None,
+    given: dict[str, Any],
+    quiet: bool,
 ) -> Begun:
-    """A new run, and notes of what could not be had as asked for. old: the model to go on from, if any."""
+    """A new run, and notes of how it is trained and of what could not be had as asked for.
+
+    old: the model to go on from, if any. given: settings of the network and the training.
+    """
     corpus = _read(sources, quiet, old.vocabulary.characters if old else "")
-    network = {name: settings.pop(name) for name in NETWORK}
-    settings["clip_norm"] = settings["clip_norm"] or None
-    spec = TrainSpec(**settings)
-    run = new_run_from(old, corpus, out, spec) if old else new_run(corpus, out, spec, **network)
-    used, notes = train_spec(run), []
+    chosen = choose(corpus, preset, **given)
+    if old:
+        run = new_run_from(old, corpus, out, chosen.training)
+    else:
+        run = new_run(corpus, out, chosen.training, **chosen.network)
+    used, notes = train_spec(run), [chosen.sentence]
     if old:
         new = len(corpus.vocabulary) - len(old.vocabulary)
         notes.append(f"Going on from {old.path}: it knows {len(old.vocabulary)} characters, {new} of this text are new")
-    if (used.window, used.batch) != (settings["window"], settings["batch"]):
+    if (used.window, used.batch) != (chosen.training.window, chosen.training.batch):
         notes.append(
-            f"The text is short for windows of {settings['window']} steps and {settings['batch']} streams: "
+            f"The text is short for windows of {chosen.training.window} steps and {chosen.training.batch} streams: "
             f"training with {used.window} and {used.batch}"
         )
     return corpus, run, notes

@@ -14,7 +14,9 @@ from click.core import ParameterSource
 from charlm import (
     ACTIVATIONS,
     CELLS,
-    LEARNING_RATES,
+    MINUTES,
+    OPTIMIZERS,
+    PRESETS,
     RESETS,
     SHAPES,
     Corpus,
@@ -24,6 +26,7 @@ from charlm import (
     TrainSpec,
     Workers,
     blas_threads,
+    ending,
     follow,
     forgetting,
     mpi_workers,
@@ -31,11 +34,23 @@ from charlm import (
     train,
     verdict,
 )
-from charlm.cli.beginning import BUDGET, begun, model_to_go_on_from, refuse_without_effect, resumed
+from charlm.cli.beginning import BUDGET, NETWORK, begun, model_to_go_on_from, refuse_without_effect, resumed
 from charlm.cli.interrupts import Interrupts
 from charlm.cli.watching import Watcher
 
 MPI = "mpi"
+CHOSEN = "[default: what suits the text, the budget and this machine]"
+
+
+def _usual(setting: str) -> str:
+    """What an option is for each optimizer that has it."""
+    values = [(name, getattr(usual, setting)) for name, usual in OPTIMIZERS.items()]
+    return f"[default: {', '.join(f'{value} for {name}' for name, value in values if value is not None)}]"
+
+
+def _off(name: str, value: Any) -> Any:
+    """What the library calls off, where 0 says so on the command line."""
+    return None if name in ("clip_norm", "patience") and value == 0 else value
 
 
 def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str) -> int | str | None:
@@ -65,13 +80,15 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--activation", default=ModelSpec.activation, show_default=True, type=click.Choice(ACTIVATIONS), help="Of an rnn."
 )
-@click.option("--hidden", default=ModelSpec.hidden, show_default=True, help="Units per layer.")
-@click.option("--layers", default=ModelSpec.layers, show_default=True, help="Layers, stacked.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help="classic: 64 units, plain SGD, one stream: the textbook."
+)
+@click.option("--hidden", type=int, help=f"Units per layer.  {CHOSEN}")
+@click.option("--layers", type=int, help=f"Layers, stacked.  {CHOSEN}")
 @click.option(
     "--embedding",
-    default=ModelSpec.embedding,
-    show_default=True,
-    help="Size of a learned vector per character, for large alphabets; 0 is one-hot.",
+    type=int,
+    help=f"Size of a learned vector per character, for large alphabets; 0 is one-hot.  {CHOSEN}",
 )
 @click.option("--tied", is_flag=True, help="Read out with the embedding; needs --embedding as large as --hidden.")
 @click.option(
@@ -82,24 +99,24 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
 )
 @click.option(
     "--dropout",
-    default=TrainSpec.dropout,
-    show_default=True,
-    help="Share of each layer's outputs left out in training.",
+    type=float,
+    help=f"Share of each layer's outputs left out in training.  {CHOSEN}",
 )
-@click.option("--batch", default=TrainSpec.batch, show_default=True, help="Streams read side by side.")
-@click.option("--window", default=TrainSpec.window, show_default=True, help="Time steps that errors travel back.")
+@click.option("--input-dropout", type=float, help=f"Share of the characters read as unknown in training.  {CHOSEN}")
+@click.option("--batch", type=int, help=f"Streams read side by side.  {CHOSEN}")
+@click.option("--window", type=int, help=f"Time steps that errors travel back.  {CHOSEN}")
 @click.option(
     "--optimizer",
     default=TrainSpec.optimizer,
     show_default=True,
-    type=click.Choice(list(LEARNING_RATES)),
+    type=click.Choice(list(OPTIMIZERS)),
     help="How gradients become changes.",
 )
 @click.option(
     "--lr",
     "learning_rate",
     type=float,
-    help=f"Peak learning rate.  [default: {', '.join(f'{rate} for {name}' for name, rate in LEARNING_RATES.items())}]",
+    help=f"Peak learning rate.  {_usual('learning_rate')}",
 )
 @click.option(
     "--schedule",
@@ -108,8 +125,8 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     type=click.Choice(SHAPES),
     help="How the learning rate falls.",
 )
-@click.option("--momentum", default=TrainSpec.momentum, show_default=True, help="Of sgd, Nesterov's kind; 0 is plain.")
-@click.option("--weight-decay", default=TrainSpec.weight_decay, show_default=True, help="Of adamw.")
+@click.option("--momentum", type=float, help=f"Nesterov's kind; 0 is none.  {_usual('momentum')}")
+@click.option("--weight-decay", type=float, help=f"Shrinking of matrices.  {_usual('weight_decay')}")
 @click.option(
     "--clip-norm",
     default=TrainSpec.clip_norm,
@@ -118,9 +135,14 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     help="Longest gradient, as its global norm; 0 turns this off.",
 )
 @click.option("--clip-value", type=float, help="Largest gradient element.  [default: off]")
-@click.option("--minutes", default=TrainSpec.minutes, show_default=True, help="Budget in minutes.")
+@click.option("--minutes", type=float, help=f"Budget in minutes.  [default: {MINUTES:g}]")
 @click.option("--steps", type=int, help="Budget in updates, instead of minutes; repeats to the same bits.")
-@click.option("--epochs", type=float, help="Budget in passes over the text, instead of minutes.")
+@click.option("--epochs", type=float, help="Budget in passes over the text, instead of minutes, or beside them.")
+@click.option(
+    "--patience",
+    type=int,
+    help=f"Validations in a row without a better one before it stops; 0: it does not.  {CHOSEN}",
+)
 @click.option(
     "--keep",
     default=TrainSpec.keep,
@@ -172,6 +194,7 @@ def command(
     out: str | None,
     origin: str | None,
     resume: str | None,
+    preset: str | None,
     workers: int | str | None,
     threads: int | None,
     quiet: bool,
@@ -189,14 +212,13 @@ def command(
     path, without following links to folders. A .gz file may unpack to 200 times its size and 1 MiB more.
     """
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    by_somebody = given | {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT}
     for name in set(BUDGET) - given if given & set(BUDGET) else ():
-        settings[name] = None if name != "minutes" else TrainSpec.minutes  # the command line before the environment
-    if len(given & set(BUDGET)) > 1:
-        raise click.UsageError("--minutes, --steps and --epochs exclude each other: give one")
+        settings[name] = None  # the command line before the environment
     if resume is None and not sources:
         raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
     old = model_to_go_on_from(origin, given, settings) if origin and resume is None else None
-    refuse_without_effect(given, settings)
+    refuse_without_effect(given, settings | {n: v for n, v in PRESETS.get(preset or "", {}).items() if n not in given})
     with blas_threads(threads), mpi_workers() if workers == MPI else nullcontext() as ranks:
         if ranks and ranks.rank:
             follow(ranks)
@@ -205,7 +227,9 @@ def command(
         if resume is not None:
             corpus, run, notes = resumed(resume, sources, given, settings, quiet)
         else:
-            corpus, run, notes = begun(sources, out, old, settings, quiet)
+            decided = by_somebody | {"workers"} | ({*NETWORK} if old else set())
+            asked = {name: _off(name, settings[name]) for name in decided & settings.keys()}
+            corpus, run, notes = begun(sources, out, old, preset, asked, quiet)
         for note in [*corpus.notes, *notes]:
             click.echo(note, err=True)
         _watch(run, corpus, ranks, quiet, as_json)
@@ -229,6 +253,8 @@ def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_js
         sys.exit(128 + interrupts.signal)
     if progress is None:
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
+    if sentence := ending(run):
+        click.echo(sentence, err=True)
     if as_json:
         click.echo(json.dumps(summary(run) | _forgotten(run), ensure_ascii=False))
     else:

@@ -7,10 +7,13 @@ An optimizer's memory is a dictionary of arrays named after the params, so a che
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from charlm.optim.muon import Muon
 
 Floats = NDArray[np.floating[Any]]
 Arrays = Mapping[str, Floats]
@@ -132,22 +135,45 @@ class Adam:
             p -= step
 
 
-LEARNING_RATES = {"sgd": 2.0, "rmsprop": 0.002, "adam": 0.004, "adamw": 0.004}
-"""The optimizers by name, each with the peak learning rate that suits it."""
+@dataclass(frozen=True)
+class Settings:
+    """What suits an optimizer; None is what it does not have.
+
+    momentum: of Nesterov's kind. weight_decay: the share of a matrix that is taken away, per unit of learning rate.
+    """
+
+    learning_rate: float
+    momentum: float | None = None
+    weight_decay: float | None = None
 
 
-def make_optimizer(name: str, params: Arrays, *, momentum: float, weight_decay: float) -> Optimizer:
-    """The optimizer of that name for these params; `momentum` is SGD's, `weight_decay` AdamW's."""
+OPTIMIZERS = {
+    "muon": Settings(0.006, momentum=0.95, weight_decay=0.5),
+    "sgd": Settings(2.0, momentum=0.9),
+    "rmsprop": Settings(0.002),
+    "adam": Settings(0.004),
+    "adamw": Settings(0.004, weight_decay=0.01),
+}
+"""The optimizers by name, each with what suits it."""
+
+
+def make_optimizer(name: str, params: Arrays, *, momentum: float | None, weight_decay: float | None) -> Optimizer:
+    """The optimizer of that name for these params; None: what suits it, see OPTIMIZERS."""
+    usual = OPTIMIZERS.get(name, Settings(0.0))
+    momentum = usual.momentum if momentum is None else momentum
+    weight_decay = usual.weight_decay if weight_decay is None else weight_decay
     match name:
+        case "muon":
+            return Muon(params, momentum or 0.0, weight_decay=weight_decay or 0.0)
         case "sgd":
-            return SGD(params, momentum)
+            return SGD(params, momentum or 0.0)
         case "rmsprop":
             return RMSProp(params)
         case "adam":
             return Adam(params)
         case "adamw":
-            return Adam(params, weight_decay=weight_decay)
-    raise ValueError(f"an optimizer is one of {', '.join(LEARNING_RATES)}, not {name!r}")
+            return Adam(params, weight_decay=weight_decay or 0.0)
+    raise ValueError(f"an optimizer is one of {', '.join(OPTIMIZERS)}, not {name!r}")
 
 
 def takes(optimizer: Optimizer, memory: Arrays) -> bool:

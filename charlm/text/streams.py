@@ -47,6 +47,15 @@ def with_escape(once: Sequence[int], escape: int) -> NDArray[np.integer[Any]]:
     return reading
 
 
+def with_gaps(inputs: Ids, share: float, escape: int, rng: np.random.Generator) -> Ids:
+    """A window's inputs (T, B) with a share of them, by chance, read as the escape: word dropout, for characters.
+
+    A network that cannot rely on any single character learns what stands in its place from all the others; and it
+    learns to read on where it meets characters that it does not know. Bowman et al. 2016 (arXiv 1511.06349).
+    """
+    return np.where(rng.random(inputs.shape, np.float32) < share, inputs.dtype.type(escape), inputs)
+
+
 def streams(
     ids: Ids, T: int, B: int, rng_seed: int = 0, start: int = 0, reading: NDArray[np.integer[Any]] | None = None
 ) -> Iterator[Window]:

@@ -1,0 +1,52 @@
+"""How fast this machine trains: what a character costs in a network, and a test of half a second."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from charlm.nn.arrays import NamedArrays
+from charlm.nn.loss import cross_entropy
+from charlm.nn.model import CharLM, ModelSpec
+from charlm.parallel.blas import blas_threads
+
+TRIAL = ModelSpec(vocabulary=64, hidden=192)
+TRIAL_BATCH, TRIAL_WINDOW = 32, 20
+TRIAL_SECONDS = 0.4
+ELEMENTWISE = 527.0  # what the arithmetic on one unit's gates takes, in multiplications of a matrix product
+
+
+def cost(spec: ModelSpec) -> float:
+    """What one character of training costs, in matrix elements that are multiplied.
+
+    The matrices, but for those that are only looked up in, and so much per unit; fitted to the training speeds of 128
+    to 512 units and one and two layers in docs/performance.md, which it gives back within 5 %.
+    """
+    matrices = sum(rows * columns for _, (rows, *columns_) in _matrices(spec) for columns in columns_)
+    return matrices + ELEMENTWISE * spec.hidden * spec.layers
+
+
+def _matrices(spec: ModelSpec) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the matrices that are multiplied."""
+    looked_up = "embedding.E" if spec.embedding else "layer0.W"
+    return [(name, shape) for name, shape in spec.shapes.items() if len(shape) == 2 and name != looked_up]
+
+
+def work_per_second() -> float:
+    """The work, as `cost` counts it, that one thread of this machine does per second, from about half a second's trial.
+
+    The fastest update of all counts: whatever else the machine does can only slow it.
+    """
+    model = CharLM(TRIAL)
+    params, grads = model.initial_params(np.random.default_rng(0)), NamedArrays(TRIAL.shapes)
+    ids = np.random.default_rng(0).integers(TRIAL.vocabulary, size=(TRIAL_WINDOW + 1, TRIAL_BATCH), dtype=np.uint8)
+    state, fastest = model.zero_state(TRIAL_BATCH), np.inf
+    start = time.perf_counter()
+    with blas_threads(1):
+        while (before := time.perf_counter()) < start + TRIAL_SECONDS:
+            logits, _, tape = model.forward(params, ids[:-1], state)
+            _, slope = cross_entropy(logits, ids[1:])
+            model.backward(params, tape, slope, grads)
+            fastest = min(fastest, time.perf_counter() - before)
+    return cost(TRIAL) * TRIAL_WINDOW * TRIAL_BATCH / fastest

@@ -1,0 +1,169 @@
+"""What is chosen for a text: it can always be trained, it follows the budget, and what is given is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runs import few_examples
+
+from charlm import recipe as room
+from charlm.errors import CorpusError, SpecError
+from charlm.plan import MINUTES, TrainSpec, steps_per_epoch, train_spec
+from charlm.recipe import PRESETS, SIZES, choose, regularisation_for, size_for, streams_for
+from charlm.starting import new_run
+from charlm.store.corpus import Corpus
+from charlm.text.streams import fitting_window
+from charlm.text.vocabulary import Vocabulary
+
+ALPHABET = "".join(map(chr, range(0x100, 0x100 + 3000)))
+POWER = 3e10  # of a usual processor, as charlm.speed counts
+
+
+def corpus(characters: int, alphabet: int = 60) -> Corpus:
+    """A text of so many characters, without its file."""
+    ids = np.zeros(characters, np.uint16)
+    return Corpus("text", (), "0" * 64, Vocabulary(ALPHABET[:alphabet]), ids, ())
+
+
+@pytest.fixture(autouse=True)
+def usual_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every machine is the same."""
+    monkeypatch.setattr(room, "work_per_second", lambda: POWER)
+    monkeypatch.setattr(room, "processors", lambda: 2)
+
+
+@few_examples
+@given(
+    characters=st.integers(3, 3_000_000),
+    alphabet=st.integers(2, 3000),
+    budget=st.sampled_from(
+        [{}, {"minutes": 0.01}, {"minutes": 600.0}, {"steps": 1}, {"epochs": 0.5}, {"steps": 10**9}]
+    ),
+)
+def test_every_text_has_a_recipe(characters: int, alphabet: int, budget: dict[str, Any]) -> None:
+    """Law: whatever the text and the budget, there are windows to train on, and a network to train."""
+    chosen = choose(corpus(characters, alphabet), **budget)
+    spec = chosen.training
+    training = characters - max(1, round(characters / 10))
+    window, batch = fitting_window(training, spec.window, spec.batch)
+    assert (window, batch) == (spec.window, spec.batch) or training < 32
+    assert steps_per_epoch(TrainSpec(window=window, batch=batch), training) >= 1
+    assert chosen.network["hidden"] in SIZES and chosen.network["layers"] == 1
+    assert {name: getattr(spec, name) for name in budget} == budget
+    assert "\n" not in chosen.sentence and str(chosen.network["hidden"]) in chosen.sentence
+
+
+@few_examples
+@given(characters=st.integers(1000, 10**8), budgets=st.tuples(st.floats(0.01, 600), st.floats(0.01, 600)))
+def test_more_time_is_never_a_smaller_network(characters: int, budgets: tuple[float, float]) -> None:
+    """Law: sizes grow with the budget, and with the text."""
+    smaller, larger = sorted(budgets)
+
+    def size(characters: int, minutes: float) -> int:
+        readable = room._Readable(TrainSpec(minutes=minutes), characters, 100)
+        return size_for(characters, 60, readable, {}).hidden
+
+    assert size(characters, smaller) <= size(characters, larger)
+    assert size(characters // 10, larger) <= size(characters, larger)
+
+
+@few_examples
+@given(passes=st.tuples(st.floats(0, 100), st.floats(0, 100)))
+def test_more_passes_leave_more_out(passes: tuple[float, float]) -> None:
+    """Law: what is read often is left out often, and what is read once or twice not at all."""
+    few, many = (regularisation_for(count) for count in sorted(passes))
+    assert all(few[name] <= many[name] for name in few)
+    assert regularisation_for(1.0) == {"dropout": 0.0, "input_dropout": 0.0}
+
+
+@few_examples
+@given(characters=st.integers(2, 10**9))
+def test_streams_fit(characters: int) -> None:
+    """Law: a text is never asked for more than one window, and a large one fills the widest."""
+    batch, window = streams_for(characters)
+    assert batch >= 1 and (batch * window <= characters or characters < 32)
+    assert characters < 10**6 or (batch, window) == (64, 100)
+
+
+GIVEN: dict[str, Any] = {
+    "hidden": 77,
+    "layers": 3,
+    "embedding": 5,
+    "cell": "lstm",
+    "batch": 3,
+    "window": 17,
+    "dropout": 0.11,
+    "input_dropout": 0.03,
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+    "epochs": 2.5,
+    "patience": None,
+    "clip_norm": None,
+    "workers": 1,
+}
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+@few_examples
+@given(names=st.sets(st.sampled_from(list(GIVEN))))
+def test_what_is_given_is_kept(preset: str | None, names: set[str]) -> None:
+    """Law: only what nobody gave is chosen; a preset comes before the choice, and after what is given."""
+    given = {name: GIVEN[name] for name in names}
+    chosen = choose(corpus(50_000), preset, **given)
+    everything = vars(chosen.training) | chosen.network
+    expected = {**PRESETS.get(preset or "", {}), **given}
+    assert {name: everything[name] for name in expected} == expected
+
+
+def test_classic_is_the_textbook() -> None:
+    """One layer of 64 units, plain stochastic gradient descent at 0.01, elements clipped at 5, one stream."""
+    chosen = choose(corpus(100_000), "classic")
+    spec = chosen.training
+    assert (chosen.network["hidden"], chosen.network["layers"], spec.batch) == (64, 1, 1)
+    assert (spec.optimizer, spec.learning_rate, spec.momentum, spec.schedule) == ("sgd", 0.01, 0.0, "constant")
+    assert (spec.clip_value, spec.clip_norm, spec.dropout, spec.input_dropout) == (5.0, None, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 500}, {"epochs": 3.0}, {"steps": 500, "epochs": 3.0}])
+def test_updates_and_passes_need_no_speed(budget: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: without a clock in the budget the recipe is the same on every machine, and nothing is measured."""
+    monkeypatch.setattr(room, "work_per_second", lambda: pytest.fail("measured"))
+    first = choose(corpus(200_000), **budget)
+    monkeypatch.setattr(room, "processors", lambda: 64)
+    assert choose(corpus(200_000), **budget) == first
+    assert first.training.minutes is None
+
+
+def test_a_time_is_an_end_to_passes_too() -> None:
+    """Law: minutes are three where nothing is said, and a short text ends after some passes, unless somebody says."""
+    usual = choose(corpus(5_000)).training
+    assert (usual.minutes, usual.epochs, usual.patience) == (MINUTES, room.PASSES, room.PATIENCE)
+    assert choose(corpus(5_000), minutes=9.0, epochs=1e6).training.epochs == 1e6
+
+
+def test_faults_are_those_of_the_specs() -> None:
+    """Law: a value that cannot be is refused by name, before anything is measured."""
+    with pytest.raises(SpecError, match="dropout"):
+        choose(corpus(1000), dropout=2.0)
+    with pytest.raises(SpecError, match="hidden"):
+        choose(corpus(1000), hidden=0)
+    with pytest.raises(CorpusError, match="too short"):
+        choose(corpus(2))
+
+
+def test_new_runs_begin_with_it(tmp_path: Path) -> None:
+    """Law: a run for which nobody says how is trained by the recipe."""
+    run = new_run(corpus(3000), tmp_path / "run", hidden=24)
+    chosen = choose(corpus(3000), hidden=24)
+    assert run.config["model"]["hidden"] == 24
+    spec = train_spec(run)
+    assert (spec.batch, spec.window, spec.dropout) == (
+        chosen.training.batch,
+        chosen.training.window,
+        chosen.training.dropout,
+    )
