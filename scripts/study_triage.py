@@ -1,12 +1,14 @@
-"""Does `charlm score` find the bad lines of a text? Trains a model and plants nonsense into lines it never saw.
+"""Does `charlm score` find the bad lines of a text? Plants nonsense into lines that a model never saw.
 
     python scripts/study_triage.py TEXT [--minutes 3] [--seed 0]
+    python scripts/study_triage.py TEXT --run RUN
 
-Every line of the validation part that has 40 characters or more is scored as it is, and once for every kind of
-nonsense made of it: its characters shuffled, another language (without its accents, which would give it away), base64,
-and OCR noise, where 5 % of the characters are taken for ones that look alike. The area under the ROC curve (AUC) is
-the chance that a bad line is ranked above a good one: 0.5 is guessing, 1 is never wrong. It is computed exactly, over
-all pairs, for both measures of `charlm score --per line --reset line --by`.
+Trains a model on the text first, or takes a run that was trained on another text of the kind. Every line of 40
+characters or more that it never saw is scored as it is, and once for every kind of nonsense made of it: its characters
+shuffled, another language (without its accents, which would give it away), base64, and OCR noise, where 5 % of the
+characters are taken for ones that look alike. The area under the ROC curve (AUC) is the chance that a bad line is
+ranked above a good one: 0.5 is guessing, 1 is never wrong. It is computed exactly, over all pairs, for both measures of
+`charlm score --per line --reset line --by`.
 """
 
 from __future__ import annotations
@@ -134,28 +136,40 @@ class _Lines:
         return (line + "\n" for line in self._lines)
 
 
-def main() -> None:
-    """Train, plant, score, and print a row for every kind."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("text", help="to train on and, its last tenth, to plant nonsense into")
-    parser.add_argument("--minutes", type=float, default=3.0, help="of training")
-    parser.add_argument("--seed", type=int, default=0, help="of the training and of the nonsense")
-    parser.add_argument("--workers", type=int, help="processes of the training; left out, as many as suit the machine")
-    options = parser.parse_args()
-    corpus = charlm.read_corpus(options.text)
-    spec = charlm.TrainSpec(minutes=options.minutes, rng_seed=options.seed, workers=options.workers)
+def trained_on(path: str, minutes: float, seed: int, workers: int | None) -> tuple[charlm.TrainedModel, list[str]]:
+    """A model of a text's first part, and the long lines of the part that it never saw."""
+    corpus = charlm.read_corpus(path)
+    spec = charlm.TrainSpec(minutes=minutes, rng_seed=seed, workers=workers)
     with tempfile.TemporaryDirectory() as folder:
         run = charlm.new_run(corpus, Path(folder) / "run", spec)
         for _ in charlm.train(run, corpus):
             pass
         model, figures = charlm.load(run.path), charlm.summary(run)
+    print(f"{figures['steps']:,} updates in {figures['seconds']:.0f} s")
     _, validation = split(corpus.ids, spec.val_fraction, spec.val_limit)
-    lines = long_lines(corpus.vocabulary.decode(validation))
-    print(f"{options.text}: {figures['validation_nats']:.3f} nats per character after {figures['steps']:,} updates in")
+    return model, long_lines(corpus.vocabulary.decode(validation))
+
+
+def main() -> None:
+    """Train or load, plant, score, and print a row for every kind."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", help="to train on and, its last tenth, to plant nonsense into; with --run, all of it")
+    parser.add_argument("--run", help="a run or a checkpoint that never saw the text, instead of a training")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of training")
+    parser.add_argument("--seed", type=int, default=0, help="of the training and of the nonsense")
+    parser.add_argument("--workers", type=int, help="processes of the training; left out, as many as suit the machine")
+    options = parser.parse_args()
+    if options.run:
+        text = "".join(piece for source in charlm.read_texts([options.text]) for piece in source)
+        model, lines = charlm.load(options.run), long_lines(text)
+    else:
+        model, lines = trained_on(options.text, options.minutes, options.seed, options.workers)
+    bits = model.score("\n".join(lines)).bits_per_char
     print(
-        f"{figures['seconds']:.0f} s; {len(lines):,} lines, of {sum(map(len, lines)) / len(lines):.0f} characters each"
+        f"{len(lines):,} lines of {options.text}, of {sum(map(len, lines)) / len(lines):.0f} characters each, that the"
     )
-    print("\n| nonsense | AUC by mean | AUC by worst |\n| --- | --- | --- |")
+    print(f"model never saw: {bits:.2f} bits per character\n")
+    print("| nonsense | AUC by mean | AUC by worst |\n| --- | --- | --- |")
     for kind, by in table(model, lines, options.seed).items():
         print(f"| {kind} | {by['mean']:.3f} | {by['worst']:.3f} |")
 

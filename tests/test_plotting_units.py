@@ -77,6 +77,26 @@ def test_any_number_of_units(units: int) -> None:
     assert update.get_legend().get_texts()[0].get_text() == f"{10 / 820:.0%} shut, {(37 + 38 + 39 + 40) / 820:.0%} open"
 
 
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_what_is_said_of_gates_covers_none_of_them(layers: int) -> None:
+    """Law: the legend stands above the bars, also where all of them are as high."""
+    even = tuple(Gate(layer, "z", np.ones(40)) for layer in range(layers))
+    figure = draw_units(made_up(TEXT, np.arange(len(TEXT)) % 7, 1, even))
+    figure.draw_without_rendering()
+    axes = figure.subfigs[1].axes[0]
+    bars = axes.transData.transform((0, 1 / 40))[1]
+    assert axes.get_legend().get_texts()[-1].get_window_extent().y0 > bars
+
+
+def test_a_line_that_just_fits() -> None:
+    """Law: its end gets no row of its own."""
+    text = ("a" * WIDTH + "\n" + "b" * (WIDTH - 1) + "\n") * ROWS
+    axes = draw_units(made_up(text, np.arange(len(text)) % 7)).subfigs[0].axes[0]
+    shown = {(round(t.get_position()[1] - 0.54), round(t.get_position()[0] - 0.5)): t.get_text() for t in axes.texts}
+    assert {row: shown[row, 0] for row in range(ROWS)} == {row: "ab"[row % 2] for row in range(ROWS)}
+    assert shown[1, WIDTH - 1] == "↵" and shown[0, WIDTH - 1] == "a"
+
+
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
 def test_every_cell(cell: str, tmp_path: Path) -> None:
     """Law: every kind of network has a picture, of several layers, too; a plain one has no gates."""

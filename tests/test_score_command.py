@@ -11,7 +11,7 @@ import pexpect
 import pytest
 from runs import charlm, charlm_command, environment, give_stdin, trained_run
 
-from charlm.cli.screen import columns_of
+from charlm.cli.screen import columns_of, harmless
 from charlm.listing import entries
 from charlm.store.reading import read_texts
 from charlm.trained import load
@@ -209,8 +209,16 @@ def test_a_terminal_is_not_at_the_mercy_of_a_text(options: str, here: Path) -> N
         assert " …" in shown and "anything else.log:" in shown and (r"\x1b[2J" in shown or "char" in options)
 
 
-def test_a_pipe_gets_the_text_as_it_is(here: Path, capsys: Capture) -> None:
-    """Law: what is no terminal gets every line whole and unchanged."""
-    (here / "hostile.log").write_text(HOSTILE, encoding="utf-8")
-    shown = charlm(capsys, "score", trained_run(), "hostile.log", "--per", "line").out.split("\n")[1:-1]
-    assert [row.partition("hostile.log:")[2][3:] for row in shown] == HOSTILE.split("\n")[:-1]
+def test_a_pipe_gets_whole_lines(here: Path, capsys: Capture) -> None:
+    """Law: what is no terminal gets every line whole, in one row, with nothing that a pager's terminal would obey; as
+    JSON it gets the text itself.
+    """
+    (here / "hostile\x1b[2J.log").write_text(HOSTILE, encoding="utf-8")
+    score = ("score", trained_run(), "hostile\x1b[2J.log", "--per", "line")
+    shown = charlm(capsys, *score).out.split("\n")[1:-1]
+    assert [row.partition(r"hostile\x1b[2J.log:")[2][3:] for row in shown] == list(
+        map(harmless, HOSTILE.split("\n")[:-1])
+    )
+    assert all(row.isprintable() for row in shown)
+    records = [json.loads(row) for row in charlm(capsys, *score, "--json").out.split("\n")[:-1]]
+    assert "".join(record["text"] for record in records) == HOSTILE

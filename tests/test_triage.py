@@ -12,7 +12,7 @@ import pytest
 import study_triage as study
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import environment, run_to_end
+from runs import environment, run_to_end, trained_run
 
 from charlm.starting import new_run
 from charlm.store.corpus import read_corpus
@@ -87,5 +87,18 @@ def test_the_study_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0][2:] for row in rows[2:]] == [*study.KINDS, "all together"]
+    assert "updates in" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.txt", "tmp"]
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_the_study_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: a model that is there already is taken as it is, and every long line of the text is planted into."""
+    lines = log_lines(40, random.Random(2))
+    (tmp_path / "log.txt").write_text("\n".join([*lines, "short"]))
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(tmp_path / "log.txt"), "--run", str(trained_run())])
+    study.main()
+    shown = capsys.readouterr().out
+    assert shown.startswith("40 lines of") and "updates" not in shown and shown.count("\n| ") == 7

@@ -59,7 +59,7 @@ SHARPNESS = 4  # digits; beyond them even equal lines differ, by what was read b
     "--adapt",
     type=click.FloatRange(min=0, max=100, min_open=True),
     metavar="RATE",
-    help="Learn from what was scored while going on, and show that result, too; 0.1 is usual. The model stays.",
+    help="Learn from what was scored while going on, and show that result, too; 0.2 is usual. The model stays.",
 )
 @click.option(
     "--html",

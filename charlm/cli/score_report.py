@@ -39,7 +39,7 @@ def show_total(found: Iterable[Entry], as_json: bool) -> None:
 
 
 def show_list(found: Iterable[Entry], per: str, by: str, as_json: bool) -> None:
-    """A row or a JSON object for every entry, as they come. On a screen, rows are cut and made harmless."""
+    """A row or a JSON object for each entry, as they come. A row is one line whatever a text holds, cut on a screen."""
     width = screen_width()
     for number, entry in enumerate(found):
         if as_json:
@@ -47,7 +47,7 @@ def show_list(found: Iterable[Entry], per: str, by: str, as_json: bool) -> None:
             continue
         if number == 0:
             click.echo(_heading(per, by, entry.adapted is not None))
-        click.echo(_row(entry, per, by, width), color=True)  # else a pipe would miss what looks like colour
+        click.echo(_row(entry, per, by, width))
 
 
 def _heading(per: str, by: str, adapting: bool) -> str:
@@ -60,15 +60,10 @@ def _heading(per: str, by: str, adapting: bool) -> str:
 def _row(entry: Entry, per: str, by: str, width: int | None) -> str:
     scores = [entry.score, entry.adapted, entry.worst if by == "worst" else None]
     row = "".join(f"{_rate(score):>10}" for score in scores if score)
-    source, text = entry.source, entry.text
-    if per == "char":
-        text = repr(text)[1:-1]
-    elif per == "line":
-        text = text.removesuffix("\n")
-    if width is not None:
-        source, text = harmless(source), harmless(text)
-        if per != "file":
-            source = cut_left(source, width // SOURCE_SHARE)
+    text = entry.text.removesuffix("\n") if per == "line" else entry.text
+    source, text = harmless(entry.source), harmless(text)  # in a pipe, too: it may end in a pager, on a screen
+    if width is not None and per != "file":
+        source = cut_left(source, width // SOURCE_SHARE)
     if per == "file":
         row += f"{entry.score.characters:>13,}  {source}"
     else:

@@ -28,6 +28,7 @@ FONT = "DejaVu Sans Mono"  # comes with matplotlib
 ADVANCE = 0.602  # the width of a character of the fixed-width font, in sizes of it
 MOST_OF_TITLE = 100  # characters that fit
 QUIET = "#444444"
+ROW_OF_LEGEND, MARGIN_OF_LEGEND, MOST_OF_LEGEND = 0.22, 0.1, 0.8  # of the height above a histogram's bars
 SYMBOLS = {"\n": "↵", "\t": "→"}
 
 
@@ -91,7 +92,8 @@ def _passages(text: str) -> list[_Passage]:
     at = 0
     for line in lines_of([text]):
         begins.append(len(rows))
-        rows += [(start, min(start + WIDTH, at + len(line))) for start in range(at, at + len(line), WIDTH)]
+        shown = len(line.removesuffix("\n")) or 1  # a line end alone gets no row
+        rows += [(start, min(start + WIDTH, at + len(line))) for start in range(at, at + shown, WIDTH)]
         at += len(line)
     return [_Passage(rows[first : first + ROWS]) for first in begins if first + ROWS <= len(rows) or first == 0]
 
@@ -174,7 +176,10 @@ def _draw_gate(axes: Axes, layers: Sequence[Gate]) -> None:
         label = f"{'' if len(layers) == 1 else f'layer{gate.layer}: '}{gate.shut:.0%} shut, {gate.open:.0%} open"
         axes.stairs(share, edges, fill=len(layers) == 1, color=colour, label=label, linewidth=1.5)
     axes.set_title(f"{GATES[layers[0].name]} gate {layers[0].name}", loc="left", fontsize=12, weight="bold", pad=4)
-    axes.legend(loc="upper center", fontsize=10, frameon=False, handlelength=1)
+    axes.legend(loc="upper center", fontsize=10, frameon=False, handlelength=1, ncols=min(2, len(layers)))
+    highest = max(gate.counts.max() / gate.counts.sum() for gate in layers)
+    legend = MARGIN_OF_LEGEND + ROW_OF_LEGEND * math.ceil(len(layers) / 2)
+    axes.set_ylim(0, highest / (1 - min(legend, MOST_OF_LEGEND)))
     axes.set_xlim(0, 1)
     axes.set_xticks([0, SHUT, 0.5, OPEN, 1], ["0", str(SHUT), "0.5", str(OPEN), "1"])
     axes.set_yticks([])
