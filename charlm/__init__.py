@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING, Any
 from charlm.version import __version__
 
 if TYPE_CHECKING:
+    from charlm.baselines import Baselines as Baselines
+    from charlm.baselines import measure_baselines as measure_baselines
     from charlm.errors import CharlmError as CharlmError
     from charlm.errors import CorpusError as CorpusError
     from charlm.errors import UnknownCharacterError as UnknownCharacterError
@@ -82,6 +84,8 @@ if TYPE_CHECKING:
     from charlm.training import train as train
 
 _ROOMS = {
+    "Baselines": "baselines",
+    "measure_baselines": "baselines",
     "CharlmError": "errors",
     "CorpusError": "errors",
     "UnknownCharacterError": "errors",

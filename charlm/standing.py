@@ -1,25 +1,31 @@
-"""The figures of a run: what it is, and where its training stands."""
+"""The figures of a run: what it is, where its training stands, and in words how good that is."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
+from charlm.baselines import Baselines
 from charlm.journal import Tally
 from charlm.plan import model_spec, steps_per_epoch, train_spec, training_length
 from charlm.store.run import Run
 
 MEMORISING = 0.7  # of the steps: a best model from before that was overtaken by memorising
+ALIKE = 0.01  # nats per character; two results that are closer are taken for equal
+SMALL = 50_000  # characters to train on; with fewer, counting is hard to beat
+FEW = 1000  # characters of validation; with fewer, every result is a rough one, and a compressor's means nothing
 
 
 def summary(run: Run) -> dict[str, Any]:
     """The result of a run so far, as `charlm train --json` prints it.
 
     Losses are in nats per character, those of validation at the best step; None before the first evaluation.
+    baselines: see charlm.baselines; None where they were not measured.
     Raises RunError or CheckpointError where the run's files are not in order.
     """
     spec, model = train_spec(run), model_spec(run)
-    checkpoint = run.last()
+    checkpoint, baselines = run.last(), Baselines.of(run)
     tally = Tally.of(checkpoint.progress) if checkpoint else Tally()
     characters = tally.step * spec.window * spec.batch
     trained_on = training_length(run.config["corpus"]["characters"], spec.val_fraction, spec.val_limit)
@@ -37,19 +43,49 @@ def summary(run: Run) -> dict[str, Any]:
         "parameters": model.parameters,
         "vocabulary": model.vocabulary - 1,  # the escape is no character
         "chars_per_second": round(characters / max(tally.seconds, 1e-9)) if tally.seconds else None,
+        "baselines": asdict(baselines) if baselines else None,
     }
 
 
 def verdict(run: Run) -> str:
-    """What people should know about a result beside its number; empty where there is nothing to say."""
+    """How good a result is, in words: beside counting and compressing, and what would make it better.
+
+    Empty before the first evaluation, and where there is nothing to say.
+    """
     figures = summary(run)
     if figures["validation_nats"] is None:
         return ""
+    sentences = []
+    memorised = figures["best_step"] < MEMORISING * figures["steps"]
+    if baselines := Baselines.of(run):
+        trained_on = run.config["corpus"]["characters"] - baselines.characters
+        sentences.append(_comparison(figures["validation_nats"], baselines, trained_on < SMALL, memorised))
+        if baselines.characters < FEW:
+            sentences.append(f"Only {baselines.characters:,} characters were scored, so this is a rough measure.")
     if figures["validation_nats"] >= math.log(figures["vocabulary"] + 1):
-        return "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
-    if figures["best_step"] < MEMORISING * figures["steps"]:
-        return (
+        sentences.append(
+            "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
+        )
+    elif memorised:
+        sentences.append(
             f"After step {figures['best_step']:,} it began to memorise (the best model is kept): more text, "
             "--dropout 0.3, a smaller --hidden or less time will help."
         )
-    return ""
+    return " ".join(sentences)
+
+
+def _comparison(nats: float, baselines: Baselines, is_small: bool, memorised: bool) -> str:
+    """One sentence: the network's nats, the baselines', which of them learned more, and what would help."""
+    name = f"{baselines.ngram_order}-gram"
+    found = [f"{nats:.2f} nats ({nats / math.log(2):.2f} bpc)", f"{name} {baselines.ngram_nats:.2f}"]
+    if baselines.characters >= FEW:
+        compressed, compressor = min((baselines.bzip2_nats, "bzip2"), (baselines.xz_nats, "xz"))
+        found.append(f"{compressor} {compressed:.2f}")
+    if nats < baselines.ngram_nats - ALIKE:
+        return f"{'; '.join(found)}: the network learned beyond counting."
+    if nats <= baselines.ngram_nats + ALIKE:
+        said = "the network is as good as an n-gram, which only counts"
+    else:
+        said = "an n-gram does better on a text this small" if is_small else "an n-gram, which only counts, does better"
+    advice = "" if is_small or memorised else "; more --minutes would help"
+    return f"{'; '.join(found)}: {said}{advice}."

@@ -29,7 +29,7 @@ FRONT_DOOR = "the front door"
 LOWER = {"errors", "version", "budget", "memory", "journal", "colours"}
 LOWER |= {"nn", "text", "optim", "ngram", "store", "parallel"}
 VERBS = {"training", "scoring", "sampling", "plotting", "adapting", "predicting", "inspecting"}
-ABOVE_VERBS = {"plan", "trained", "standing", "starting", "listing", "pages"}
+ABOVE_VERBS = {"plan", "baselines", "trained", "standing", "starting", "listing", "pages"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": {"errors", "store"},
     "learner": {"errors", "nn", "optim", "parallel"},
     "plan": LOWER | {"learner"},
+    "baselines": LOWER | {"plan"},
     "training": LOWER | {"scoring", "learner", "plan"},
     "reader": {"nn", "parallel"},
     "lanes": {"nn", "reader"},
@@ -60,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "listing": {"errors", "nn", "text", "store", "scoring", "trained"},
     "pages": LOWER | {"predicting", "inspecting", "plotting", "listing", "trained"},
     "reference": set(),
-    "standing": LOWER | VERBS | {"plan"},
+    "standing": LOWER | VERBS | {"plan", "baselines"},
     "starting": LOWER | VERBS | {"plan"},
     FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS | {"learner"},
     "cli": {FRONT_DOOR},

@@ -28,6 +28,7 @@ from charlm import (
     change_budget,
     change_workers,
     follow,
+    measure_baselines,
     mpi_workers,
     new_run,
     read_corpus,
@@ -214,6 +215,7 @@ def command(
             corpus, run, notes = _begun(sources, out, settings, quiet)
         for note in [*corpus.notes, *notes]:
             click.echo(note, err=True)
+        measure_baselines(run, corpus)
         _watch(run, corpus, ranks, quiet, as_json)
 
 

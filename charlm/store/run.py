@@ -19,7 +19,9 @@ from charlm.store.strict_json import MOST_NUMBER, parse_json
 
 RUNS = Path("checkpoints")
 CONFIG = "config.json"
+REMOVE_BASELINES = "remove it, and charlm train --resume makes it again"
 MOST_CONFIG = 2**23  # bytes; thousands of file names
+MOST_BASELINES = 2**16  # bytes
 MOST_METRICS = 2**22  # bytes; 18,000 records, where a budget gives 220 by default
 
 
@@ -68,6 +70,11 @@ class Run:
     def plot_path(self) -> Path:
         """The picture of the loss."""
         return self.path / "loss.png"
+
+    @property
+    def baselines_path(self) -> Path:
+        """What the validation part costs without a network: one JSON object."""
+        return self.path / "baselines.json"
 
     @property
     def sources(self) -> list[str]:
@@ -138,6 +145,21 @@ class Run:
         except ValueError as error:
             raise RunError(f"{self.metrics_path} cannot be read ({error}): restore it, or move it away") from None
         return [self._record(number, line) for number, line in enumerate(lines, 1)]
+
+    def save_baselines(self, figures: Mapping[str, Any]) -> None:
+        """Write baselines.json."""
+        write_atomic(self.baselines_path, (json.dumps(figures, indent=2) + "\n").encode())
+
+    def baselines(self) -> dict[str, Any] | None:
+        """The figures of baselines.json; None where there are none. Raises RunError where it is not an object."""
+        if not self.baselines_path.exists():
+            return None
+        try:
+            with told_in_one_line("read", self.baselines_path, "make it readable"):
+                return dict(parse_json(_bounded(self.baselines_path, MOST_BASELINES)))
+        except (ValueError, TypeError) as error:
+            reason = in_short(error)
+            raise RunError(f"{self.baselines_path} cannot be read ({reason}): {REMOVE_BASELINES}") from None
 
     def forget_metrics_after(self, step: int) -> None:
         """Keep the records up to a step: those after the checkpoint that training resumes from will come again."""

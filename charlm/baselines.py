@@ -1,0 +1,95 @@
+"""What a text costs without a network: by counting, and by the compressors that everybody has.
+
+A loss says little by itself. Beside it stand what a character n-gram comes to, which learned from the same training
+part and is scored on the same validation part in the same way: from its beginning, after a newline. And what bzip2
+and xz make of that part alone, as UTF-8: they have not seen the training part, and their files have headers, so of
+very short texts they tell nothing.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from charlm.errors import RunError, in_short
+from charlm.ngram import MOST_ORDER, NGram, best_ngram
+from charlm.plan import split, train_spec
+from charlm.store.corpus import Corpus
+from charlm.store.run import REMOVE_BASELINES, Run
+from charlm.store.strict_json import MOST_NUMBER
+
+MOST_TRIED = 2**20  # characters of the validation part that orders are compared on, and that are compressed
+SMALLEST_DICTIONARY = 2**12  # bytes; of xz
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Nats per character of a run's validation part, without a network."""
+
+    characters: int  # of the validation part
+    ngram_order: int  # which did best there
+    ngram_nats: float
+    bzip2_nats: float  # bzip2 -9 of that part alone
+    xz_nats: float  # xz -9e of that part alone
+
+    @classmethod
+    def of(cls, run: Run) -> Baselines | None:
+        """Those that were measured for a run; None before. Raises RunError where the file holds something else."""
+        figures = run.baselines()
+        if figures is None:
+            return None
+        if figures.keys() == {field.name for field in fields(cls)} and _are_figures(figures):
+            return cls(**figures)
+        raise RunError(f"{run.baselines_path} does not hold baselines ({in_short(figures)}): {REMOVE_BASELINES}")
+
+
+def measure_baselines(run: Run, corpus: Corpus) -> Baselines:
+    """The baselines of a run: those that are kept with it, or else measured now, and kept. Takes seconds at most.
+
+    Raises RunError, also where another process is training in the run, and StorageError.
+    """
+    if (kept := Baselines.of(run)) is not None:
+        return kept
+    spec = train_spec(run)
+    training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
+    V, start = len(corpus.vocabulary) + 1, corpus.vocabulary.start
+    tried = validation_ids[:MOST_TRIED]
+    ngram, nats = best_ngram(training_ids, V, tried, [start])
+    text = corpus.vocabulary.decode(tried).encode()
+    baselines = Baselines(
+        characters=len(validation_ids),
+        ngram_order=ngram.order,
+        ngram_nats=_mean_nats(ngram, validation_ids, start) if len(tried) < len(validation_ids) else float(nats.mean()),
+        bzip2_nats=8 * math.log(2) * len(bz2.compress(text, 9)) / len(tried),
+        xz_nats=8 * math.log(2) * xz_bytes(text) / len(tried),
+    )
+    with run.held():
+        run.save_baselines(asdict(baselines))
+    return baselines
+
+
+def xz_bytes(data: bytes) -> int:
+    """How long `xz -9e` would make it; with a dictionary as large as the data, which takes far less memory."""
+    dictionary = max(SMALLEST_DICTIONARY, 1 << len(data).bit_length())
+    best = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}
+    return len(lzma.compress(data, filters=[best]))
+
+
+def _mean_nats(ngram: NGram, ids: Any, start: int) -> float:
+    total, before = 0.0, [start]
+    for at in range(0, len(ids), MOST_TRIED):
+        total += float(ngram.nats(ids[at : at + MOST_TRIED], before).sum())
+        before = ids[max(0, at + MOST_TRIED - MOST_ORDER) : at + MOST_TRIED]
+    return total / len(ids)
+
+
+def _are_figures(figures: Mapping[str, Any]) -> bool:
+    counts = (figures["characters"], figures["ngram_order"])
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST_NUMBER
+        for value in figures.values()
+    ) and all(isinstance(count, int) and count >= 1 for count in counts)
