@@ -66,6 +66,10 @@ def verdict(run: Run) -> str:
         sentences.append(
             "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
         )
+    elif run.origin and figures["best_step"] == 0 < figures["steps"]:
+        sentences.append(
+            "No step made it better than it began: a lower --lr, more time or --dropout will help, if anything can."
+        )
     elif memorised:
         sentences.append(
             f"After step {figures['best_step']:,} it began to memorise (the best model is kept): more text, "

@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
 from charlm import learner
+from charlm.baselines import measure_baselines
 from charlm.cli import main
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
@@ -105,6 +106,7 @@ def trained_run() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="charlm-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     run = tiny_run(folder / "lanterns", lanterns(), TrainSpec(batch=4, window=10, steps=60))
+    measure_baselines(run, lanterns())
     return run_to_end(run, lanterns()).path
 
 
