@@ -61,6 +61,10 @@ if TYPE_CHECKING:
     from charlm.plan import TrainSpec as TrainSpec
     from charlm.plan import train_spec as train_spec
     from charlm.plotting.loss import plot as plot
+    from charlm.plotting.terminal import ASCII as ASCII
+    from charlm.plotting.terminal import BLOCKS as BLOCKS
+    from charlm.plotting.terminal import COLUMNS as COLUMNS
+    from charlm.plotting.terminal import terminal_curve as terminal_curve
     from charlm.plotting.units import plot_units as plot_units
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
@@ -115,6 +119,10 @@ _ROOMS = {
     "mpi_workers": "parallel.mpi",
     "Workers": "parallel.workers",
     "plot": "plotting.loss",
+    "ASCII": "plotting.terminal",
+    "BLOCKS": "plotting.terminal",
+    "COLUMNS": "plotting.terminal",
+    "terminal_curve": "plotting.terminal",
     "plot_units": "plotting.units",
     "SampleSpec": "sampling",
     "Score": "scoring",

@@ -23,6 +23,7 @@ from charlm.store.run import REMOVE_BASELINES, Run
 from charlm.store.strict_json import MOST_NUMBER
 
 MOST_TRIED = 2**20  # characters of the validation part that orders are compared on, and that are compressed
+FEW = 1000  # characters; with fewer, every result is a rough one, and a compressor's means nothing
 SMALLEST_DICTIONARY = 2**12  # bytes; of xz
 
 
@@ -35,6 +36,18 @@ class Baselines:
     ngram_nats: float
     bzip2_nats: float  # bzip2 -9 of that part alone
     xz_nats: float  # xz -9e of that part alone
+
+    @property
+    def ngram_name(self) -> str:
+        """As people say it: 5-gram."""
+        return f"{self.ngram_order}-gram"
+
+    @property
+    def compressed(self) -> tuple[float, str] | None:
+        """The better compressor's nats and its name; None where the part is too short for them to tell anything."""
+        if self.characters < FEW:
+            return None
+        return min((self.bzip2_nats, "bzip2"), (self.xz_nats, "xz"))
 
     @classmethod
     def of(cls, run: Run) -> Baselines | None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from charlm.baselines import Baselines
+from charlm.baselines import FEW, Baselines
 from charlm.journal import Tally
 from charlm.plan import model_spec, steps_per_epoch, train_spec, training_length
 from charlm.store.run import Run
@@ -14,7 +14,6 @@ from charlm.store.run import Run
 MEMORISING = 0.7  # of the steps: a best model from before that was overtaken by memorising
 ALIKE = 0.01  # nats per character; two results that are closer are taken for equal
 SMALL = 50_000  # characters to train on; with fewer, counting is hard to beat
-FEW = 1000  # characters of validation; with fewer, every result is a rough one, and a compressor's means nothing
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -80,11 +79,11 @@ def verdict(run: Run) -> str:
 
 def _comparison(nats: float, baselines: Baselines, is_small: bool, memorised: bool) -> str:
     """One sentence: the network's nats, the baselines', which of them learned more, and what would help."""
-    name = f"{baselines.ngram_order}-gram"
-    found = [f"{nats:.2f} nats ({nats / math.log(2):.2f} bpc)", f"{name} {baselines.ngram_nats:.2f}"]
-    if baselines.characters >= FEW:
-        compressed, compressor = min((baselines.bzip2_nats, "bzip2"), (baselines.xz_nats, "xz"))
-        found.append(f"{compressor} {compressed:.2f}")
+    found = [
+        f"{nats:.2f} nats ({nats / math.log(2):.2f} bpc)",
+        f"{baselines.ngram_name} {baselines.ngram_nats:.2f}",
+        *(f"{name} {others:.2f}" for others, name in filter(None, [baselines.compressed])),
+    ]
     if nats < baselines.ngram_nats - ALIKE:
         return f"{'; '.join(found)}: the network learned beyond counting."
     if nats <= baselines.ngram_nats + ALIKE:

@@ -32,6 +32,7 @@ CALLS = {
     "inspect": ["inspect", trained_run(), "short.txt"],
     "inspect --json": ["inspect", trained_run(), "short.txt", "--json"],
     "plot": ["plot", trained_run()],
+    "plot --terminal": ["plot", trained_run(), "--terminal"],
     "info": ["info", trained_run()],
     "info --json": ["info", trained_run(), "--json"],
 }

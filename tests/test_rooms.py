@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sampling": LOWER,
     "predicting": LOWER,
     "inspecting": LOWER | {"predicting"},
-    "plotting": LOWER | {"inspecting"},
+    "plotting": LOWER | {"inspecting", "baselines"},
     "trained": LOWER | VERBS,
     "listing": {"errors", "nn", "text", "scoring", "trained"},
     "pages": LOWER | {"predicting", "inspecting", "plotting", "listing", "trained"},

@@ -34,6 +34,7 @@ from charlm import (
 )
 from charlm.cli.beginning import BUDGET, begun, model_to_go_on_from, refuse_without_effect, resumed
 from charlm.cli.interrupts import Interrupts
+from charlm.cli.plot import curve_of
 from charlm.cli.watching import Watcher
 
 MPI = "mpi"
@@ -234,15 +235,17 @@ def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_js
     if as_json:
         click.echo(json.dumps(summary(run) | _forgotten(run), ensure_ascii=False))
     else:
-        _conclude(run, corpus)
+        _conclude(run, corpus, quiet)
 
 
-def _conclude(run: Run, corpus: Corpus) -> None:
+def _conclude(run: Run, corpus: Corpus, quiet: bool) -> None:
     """The result, where everything lies, and the next command to type."""
     figures = summary(run)
     if figures["validation_nats"] is None:
         click.echo(f"Stopped before the first evaluation; the run is in {run.path}")
         return
+    if sys.stdout.isatty() and not quiet:
+        click.echo(f"\n{curve_of(run.path)}")
     click.echo(
         f"Validation loss {figures['validation_nats']:.4f} nats per character ({figures['validation_bpc']:.3f} bits), "
         f"best at step {figures['best_step']:,} of {figures['steps']:,}"
