@@ -80,7 +80,8 @@ class _Canvas:
         self.end = max(float(points[0].max()) for points in drawn) or 1.0
         late = [points[1][points[0] >= BEGINNING * self.end] for points in drawn]
         shown = np.concatenate([*late, *(points[1][-1:] for points in drawn), counting])
-        self.low, self.high = float(shown.min()), float(shown.max())
+        lowest = min(float(points[1].min()) for points in drawn)
+        self.low, self.high = min(lowest, float(shown.min())), float(shown.max())
         self.cells = np.full((ROWS, columns), " ")
 
     def point(self, x: float, nats: float, marks: str) -> None:
