@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from charlm.errors import CharlmError as CharlmError
     from charlm.errors import CorpusError as CorpusError
     from charlm.errors import UnknownCharacterError as UnknownCharacterError
+    from charlm.fitting import Mix as Mix
+    from charlm.fitting import fit_mix as fit_mix
     from charlm.inspecting import MOST_UNITS as MOST_UNITS
     from charlm.inspecting import SHOWN_UNITS as SHOWN_UNITS
     from charlm.inspecting import Inspection as Inspection
@@ -97,6 +99,8 @@ _ROOMS = {
     "CharlmError": "errors",
     "CorpusError": "errors",
     "UnknownCharacterError": "errors",
+    "Mix": "fitting",
+    "fit_mix": "fitting",
     "MOST_UNITS": "inspecting",
     "SHOWN_UNITS": "inspecting",
     "Inspection": "inspecting",

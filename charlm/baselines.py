@@ -15,11 +15,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from charlm.errors import RunError, in_short
 from charlm.ngram import MOST_ORDER, NGram, best_ngram
+from charlm.nn.arrays import Ids
 from charlm.plan import split, train_spec
 from charlm.store.corpus import Corpus
-from charlm.store.run import REMOVE_BASELINES, Run
+from charlm.store.counts import REMEDY, save_counts
+from charlm.store.run import Run
 from charlm.store.strict_json import MOST_NUMBER
 
 MOST_TRIED = 2**20  # characters of the validation part that orders are compared on, and that are compressed
@@ -52,12 +56,12 @@ class Baselines:
     @classmethod
     def of(cls, run: Run) -> Baselines | None:
         """Those that were measured for a run; None before. Raises RunError where the file holds something else."""
-        figures = run.baselines()
+        figures = run.figures("baselines")
         if figures is None:
             return None
         if figures.keys() == {field.name for field in fields(cls)} and _are_figures(figures):
             return cls(**figures)
-        raise RunError(f"{run.baselines_path} does not hold baselines ({in_short(figures)}): {REMOVE_BASELINES}")
+        raise RunError(f"{run.figures_path('baselines')} does not hold baselines ({in_short(figures)}): {REMEDY}")
 
 
 def measure_baselines(run: Run, corpus: Corpus) -> Baselines:
@@ -65,24 +69,30 @@ def measure_baselines(run: Run, corpus: Corpus) -> Baselines:
 
     Raises RunError, also where another process is training in the run, and StorageError.
     """
-    if (kept := Baselines.of(run)) is not None:
+    if (kept := Baselines.of(run)) is not None and run.ngram_path.exists():
         return kept
-    spec = train_spec(run)
-    training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
-    V, start = len(corpus.vocabulary) + 1, corpus.vocabulary.start
+    ngram, validation_ids = measure_ngram(run, corpus)
     tried = validation_ids[:MOST_TRIED]
-    ngram, nats = best_ngram(training_ids, V, tried, [start])
     text = corpus.vocabulary.decode(tried).encode()
     baselines = Baselines(
         characters=len(validation_ids),
         ngram_order=ngram.order,
-        ngram_nats=_mean_nats(ngram, validation_ids, start) if len(tried) < len(validation_ids) else float(nats.mean()),
+        ngram_nats=_mean_nats(ngram, validation_ids, corpus.vocabulary.start),
         bzip2_nats=8 * math.log(2) * len(bz2.compress(text, 9)) / len(tried),
         xz_nats=8 * math.log(2) * xz_bytes(text) / len(tried),
     )
     with run.held():
-        run.save_baselines(asdict(baselines))
+        save_counts(run.ngram_path, ngram.counts)
+        run.save_figures("baselines", asdict(baselines))
     return baselines
+
+
+def measure_ngram(run: Run, corpus: Corpus) -> tuple[NGram, Ids]:
+    """The n-gram of a run's training part, of the order that is best on its validation part; and that part's ids."""
+    spec = train_spec(run)
+    training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
+    V, start = len(corpus.vocabulary) + 1, corpus.vocabulary.start
+    return best_ngram(training_ids, V, validation_ids[:MOST_TRIED], [start])[0], validation_ids
 
 
 def xz_bytes(data: bytes) -> int:
@@ -92,11 +102,11 @@ def xz_bytes(data: bytes) -> int:
     return len(lzma.compress(data, filters=[best]))
 
 
-def _mean_nats(ngram: NGram, ids: Any, start: int) -> float:
-    total, before = 0.0, [start]
+def _mean_nats(ngram: NGram, ids: Ids, start: int) -> float:
+    total, before = 0.0, np.array([start])
     for at in range(0, len(ids), MOST_TRIED):
         total += float(ngram.nats(ids[at : at + MOST_TRIED], before).sum())
-        before = ids[max(0, at + MOST_TRIED - MOST_ORDER) : at + MOST_TRIED]
+        before = np.asarray(ids[max(0, at + MOST_TRIED - MOST_ORDER) : at + MOST_TRIED], np.int64)
     return total / len(ids)
 
 

@@ -75,6 +75,21 @@ class Counts:
             counts = counts.shorter()
         return counts
 
+    def check(self) -> None:
+        """Raise ValueError where these can be no text's counts: for what came from a file."""
+        grams, digits = self.grams, np.uint64(_bits(self.vocabulary))
+        if not len(grams) or (grams[1:] <= grams[:-1]).any() or self.counts.min() < 1:
+            raise ValueError("its n-grams do not ascend, or come less than once")
+        if self.counts.sum() > MOST_COUNTED or (grams & ~_mask(self.order, self.vocabulary)).any():
+            raise ValueError("its n-grams are too many or too long")
+        begun = np.zeros(len(grams), bool)  # going back in the text, its beginning was passed
+        for place in reversed(range(self.order)):
+            ids = (grams >> (np.uint64(place) * digits)) & _mask(1, self.vocabulary)
+            most = self.vocabulary if place < self.order - 1 else self.vocabulary - 1
+            if (ids > most).any() or (begun & (ids != self.vocabulary)).any():
+                raise ValueError("its n-grams hold ids that there are not")
+            begun |= ids == self.vocabulary
+
     def shorter(self) -> Counts:
         """The same text's n-grams of one character less."""
         grams = self.grams >> np.uint64(_bits(self.vocabulary))
@@ -146,7 +161,7 @@ class NGram:
             if place.max() < 0:  # nor were longer ones met
                 break
             p *= level.backoffs[place, None]
-            first, count = starts[place], starts[place + 1] - starts[place]
+            first, count = starts[place], np.where(place < 0, 0, starts[place + 1] - starts[place])
             rows = np.repeat(np.arange(B), count)
             each = np.arange(len(rows)) + np.repeat(first - np.cumsum(count) + count, count)
             p[rows, ids[each]] += shares[each]
@@ -172,15 +187,12 @@ class NGram:
 
     @cached_property
     def _followers(self) -> list[tuple[Whole, Whole, Floats]]:
-        """Per order: where each context's n-grams start in the following two, (C + 2,); their last ids, and shares.
-
-        A context that was never met, place -1, starts and ends where the last one ends.
-        """
+        """Per order: where each context's n-grams start in the following two, (C + 1,); their last ids, and shares."""
         found: list[tuple[Whole, Whole, Floats]] = []
         for k, level in enumerate(self._levels, 1):
             by_context = np.argsort(level.contexts, kind="stable")
             count = np.bincount(level.contexts, minlength=len(level.backoffs) - 1)
-            starts = np.concatenate([[0], np.cumsum(count), [len(level.keys)]])
+            starts = np.concatenate([[0], np.cumsum(count)])
             ids = (level.keys >> np.uint64(_bits(self.vocabulary) * (k - 1))).astype(np.int64)
             found.append((starts, ids[by_context], level.shares[by_context]))
         return found

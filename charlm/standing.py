@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from charlm.baselines import FEW, Baselines
+from charlm.fitting import Mix
 from charlm.journal import Tally
 from charlm.plan import model_spec, steps_per_epoch, train_spec, training_length
 from charlm.store.run import Run
@@ -20,11 +21,11 @@ def summary(run: Run) -> dict[str, Any]:
     """The result of a run so far, as `charlm train --json` prints it.
 
     Losses are in nats per character, those of validation at the best step; None before the first evaluation.
-    baselines: see charlm.baselines; None where they were not measured.
+    baselines, mix: see charlm.baselines and charlm.fitting; None where they were not measured.
     Raises RunError or CheckpointError where the run's files are not in order.
     """
     spec, model = train_spec(run), model_spec(run)
-    checkpoint, baselines = run.last(), Baselines.of(run)
+    checkpoint, baselines, mix = run.last(), Baselines.of(run), Mix.of(run)
     tally = Tally.of(checkpoint.progress) if checkpoint else Tally()
     characters = tally.step * spec.window * spec.batch
     trained_on = training_length(run.config["corpus"]["characters"], spec.val_fraction, spec.val_limit)
@@ -43,6 +44,7 @@ def summary(run: Run) -> dict[str, Any]:
         "vocabulary": model.vocabulary - 1,  # the escape is no character
         "chars_per_second": round(characters / max(tally.seconds, 1e-9)) if tally.seconds else None,
         "baselines": asdict(baselines) if baselines else None,
+        "mix": asdict(mix) if mix else None,
     }
 
 
@@ -59,6 +61,8 @@ def verdict(run: Run) -> str:
     if baselines := Baselines.of(run):
         trained_on = run.config["corpus"]["characters"] - baselines.characters
         sentences.append(_comparison(figures["validation_nats"], baselines, trained_on < SMALL, memorised))
+        if (mix := Mix.of(run)) and mix.helps:
+            sentences.append(f"Both together (--mix) come to {mix.nats:.2f}.")
         if baselines.characters < FEW:
             sentences.append(f"Only {baselines.characters:,} characters were scored, so this is a rough measure.")
     if figures["validation_nats"] >= math.log(figures["vocabulary"] + 1):

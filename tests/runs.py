@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from charlm import learner
 from charlm.baselines import measure_baselines
 from charlm.cli import main
+from charlm.fitting import fit_mix
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
@@ -107,7 +108,8 @@ def trained_run() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     run = tiny_run(folder / "lanterns", lanterns(), TrainSpec(batch=4, window=10, steps=60))
     measure_baselines(run, lanterns())
-    return run_to_end(run, lanterns()).path
+    fit_mix(run_to_end(run, lanterns()), lanterns())
+    return run.path
 
 
 def copy_of_trained_run(path: Path) -> Path:

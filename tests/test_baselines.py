@@ -75,7 +75,7 @@ def test_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(module, "best_ngram", lambda *_: pytest.fail("measured again"))
         assert measure_baselines(run, corpus) == found
-    run.baselines_path.unlink()
+    run.figures_path("baselines").unlink()
     assert measure_baselines(run, corpus) == found
 
 
@@ -102,7 +102,7 @@ def test_the_smallest_texts(text: str, tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_hostile_file(content: str, tmp_path: Path) -> None:
     """Law: a file that holds something else is told in one line, with the way out."""
     run = tiny_run(tmp_path / "run", short_corpus(tmp_path))
-    run.baselines_path.write_text(content)
+    run.figures_path("baselines").write_text(content)
     advice = r"baselines\.json .*remove it, and charlm train --resume makes it again"
     with pytest.raises(RunError, match=advice) as told:
         Baselines.of(run)
@@ -124,9 +124,9 @@ def test_an_old_run_gets_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def told(run: Run, monkeypatch: pytest.MonkeyPatch, baselines: Baselines | None = SOME, **figures: Any) -> str:
     """The verdict on a run with these figures."""
     usual = {"validation_nats": 1.48, "vocabulary": 65, "best_step": 90, "steps": 100}
-    run.baselines_path.unlink(missing_ok=True)
+    run.figures_path("baselines").unlink(missing_ok=True)
     if baselines:
-        run.save_baselines(asdict(baselines))
+        run.save_figures("baselines", asdict(baselines))
     monkeypatch.setattr(standing, "summary", lambda run: usual | figures)
     return verdict(run)
 

@@ -127,7 +127,8 @@ def test_every_call_of_the_command_fails_in_turn(
         assert charlm(capsys, "train", *again).code == 0
         assert load_checkpoint(run / "last.safetensors").step == 1
     assert done.code == 0
-    made = {"config.json", "baselines.json", "metrics.jsonl", "best.safetensors", "last.safetensors", "loss.png"}
+    made = {"config.json", "ngram.safetensors", "baselines.json", "mix.json", "metrics.jsonl", "loss.png"}
+    made |= {"best.safetensors", "last.safetensors"}
     assert files == made
 
 

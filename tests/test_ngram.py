@@ -95,6 +95,15 @@ def test_probabilities_sum_to_1(text: tuple[int, list[int], int], data: st.DataO
         np.testing.assert_allclose(-np.log(row), each, rtol=1e-6, atol=1e-9)
 
 
+def test_contexts_side_by_side() -> None:
+    """Law: each row is what its context gives alone, those that were never met beside those that were."""
+    ids = lanterns().ids
+    ngram = NGram.of(Counts.of(ids, len(lanterns().vocabulary) + 1, 6))
+    contexts = np.stack([ngram.context(before) for before in (ids[:50], [3, 3, 3, 3, 3], [], ids[7:9], [5, 60])])
+    alone = np.concatenate([ngram.probabilities(context[None]) for context in contexts])
+    np.testing.assert_allclose(ngram.probabilities(contexts), alone, rtol=1e-12)
+
+
 def test_order_1_is_the_unigram() -> None:
     """Law: a discounted count, and what was discounted in equal parts, by hand."""
     ngram = NGram.of(Counts.of(np.array([0, 0, 0, 0, 1, 1, 2]), 4, 1))

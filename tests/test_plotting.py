@@ -58,7 +58,7 @@ def test_baselines_are_lines_that_say_what_they_are(tmp_path: Path) -> None:
     """Law: the n-gram is in the picture whatever its nats, a compressor where it is not above all that is shown."""
     run = Run.open(made_up_run(tmp_path / "run", SOME))
     for ngram, bzip2, shown in ((3.3, 3.4, ["7-gram 3.300", "bzip2 3.400"]), (1.0, 9.0, ["7-gram 1.000"])):
-        run.save_baselines(asdict(Baselines(5000, 7, ngram, bzip2, 9.5)))
+        run.save_figures("baselines", asdict(Baselines(5000, 7, ngram, bzip2, 9.5)))
         axes = draw([run]).axes[0]
         level = {line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1]}
         assert level == {float(label.split()[1]) for label in shown}

@@ -27,7 +27,7 @@ def made_up_run(path: Path, training: Points, validation: Points, baselines: Bas
     every = [("train", *point) for point in training] + [("validation", *point) for point in validation]
     run.log([{"step": s, "characters": 40 * s, "seconds": s / 2, "split": split, "nats": n} for split, s, n in every])
     if baselines:
-        run.save_baselines(asdict(baselines))
+        run.save_figures("baselines", asdict(baselines))
     return run
 
 

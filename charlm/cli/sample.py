@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import click
 
 from charlm import SampleSpec, Unseen, blas_threads, load
-from charlm.cli.arguments import as_utf8, run_or_newest
+from charlm.cli.arguments import as_utf8, mix_option, run_or_newest, say_mix
 
 MOST_AT_ONCE = 64  # samples written side by side
 FLUSH_SECONDS = 0.03  # a reader sees characters as they come, and no time goes into telling it of every one
@@ -41,6 +41,7 @@ FLUSH_SECONDS = 0.03  # a reader sees characters as they come, and no time goes 
     type=click.IntRange(min=0),
     help="Random seed: the same number gives the same sample.  [default: a new one each time, said on stderr]",
 )
+@mix_option
 @click.option("--count", default=1, show_default=True, type=click.IntRange(min=1), help="How many samples.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a sample.")
 def command(
@@ -52,6 +53,7 @@ def command(
     top_p: float | None,
     stop: str | None,
     rng_seed: int | None,
+    mix: bool,
     count: int,
     as_json: bool,
 ) -> None:
@@ -61,7 +63,8 @@ def command(
     to standard output. Several samples are each ended by a line end.
     """
     spec = SampleSpec(length, temperature, top_k, top_p, stop)
-    model = load(run_or_newest(run))
+    model = load(run_or_newest(run), mix=mix)
+    say_mix(model)
     unseen = Unseen(model.vocabulary)
     unseen.add(seed)
     if unseen.characters:

@@ -24,6 +24,7 @@ from charlm import (
     TrainSpec,
     Workers,
     blas_threads,
+    fit_mix,
     follow,
     forgetting,
     measure_baselines,
@@ -232,6 +233,8 @@ def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_js
         sys.exit(128 + interrupts.signal)
     if progress is None:
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
+    if run.best_path.exists():
+        fit_mix(run, corpus)
     if as_json:
         click.echo(json.dumps(summary(run) | _forgotten(run), ensure_ascii=False))
     else:

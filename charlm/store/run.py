@@ -16,13 +16,13 @@ from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomi
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlm.store.config import CONFIG, bounded, config_bytes, file_names, fits, read_config
 from charlm.store.corpus import Corpus
+from charlm.store.counts import REMEDY
 from charlm.store.lock import LOCK, locked
 from charlm.store.strict_json import MOST_NUMBER, parse_json
 
 RUNS = Path("checkpoints")
 FIRST = ("best.safetensors", "last.safetensors")  # what a run that goes on from a model begins with
-REMOVE_BASELINES = "remove it, and charlm train --resume makes it again"
-MOST_BASELINES = 2**16  # bytes
+MOST_FIGURES = 2**16  # bytes
 MOST_METRICS = 2**22  # bytes; 18,000 records, where a budget gives 220 by default
 
 
@@ -72,10 +72,14 @@ class Run:
         """The picture of the loss."""
         return self.path / "loss.png"
 
+    def figures_path(self, name: str) -> Path:
+        """A small JSON object beside the configuration: "baselines" and "mix", see charlm.baselines and .fitting."""
+        return self.path / f"{name}.json"
+
     @property
-    def baselines_path(self) -> Path:
-        """What the validation part costs without a network: one JSON object."""
-        return self.path / "baselines.json"
+    def ngram_path(self) -> Path:
+        """The counts of the n-gram that the network is compared with."""
+        return self.path / "ngram.safetensors"
 
     @property
     def sources(self) -> list[str]:
@@ -170,20 +174,21 @@ class Run:
             raise RunError(f"{self.metrics_path} cannot be read ({error}): restore it, or move it away") from None
         return [self._record(number, line) for number, line in enumerate(lines, 1)]
 
-    def save_baselines(self, figures: Mapping[str, Any]) -> None:
-        """Write baselines.json."""
-        write_atomic(self.baselines_path, (json.dumps(figures, indent=2) + "\n").encode())
+    def save_figures(self, name: str, figures: Mapping[str, Any]) -> None:
+        """Write such an object."""
+        write_atomic(self.figures_path(name), (json.dumps(figures, indent=2) + "\n").encode())
 
-    def baselines(self) -> dict[str, Any] | None:
-        """The figures of baselines.json; None where there are none. Raises RunError where it is not an object."""
-        if not self.baselines_path.exists():
+    def figures(self, name: str) -> dict[str, Any] | None:
+        """Such an object; None where there is none. Raises RunError where the file holds something else."""
+        path = self.figures_path(name)
+        if not path.exists():
             return None
         try:
-            with told_in_one_line("read", self.baselines_path, "make it readable"):
-                return dict(parse_json(bounded(self.baselines_path, MOST_BASELINES)))
+            with told_in_one_line("read", path, "make it readable"):
+                return dict(parse_json(bounded(path, MOST_FIGURES)))
         except (ValueError, TypeError) as error:
             reason = in_short(error)
-            raise RunError(f"{self.baselines_path} cannot be read ({reason}): {REMOVE_BASELINES}") from None
+            raise RunError(f"{path} cannot be read ({reason}): {REMEDY}") from None
 
     def forget_metrics_after(self, step: int) -> None:
         """Keep the records up to a step: those after the checkpoint that training resumes from will come again."""
@@ -291,7 +296,7 @@ def free_run_path(name: str, runs: Path = RUNS) -> Path:
 def newest_run(runs: Path = RUNS) -> Path:
     """The run under `runs` that was written last, one with a checkpoint if there is any. Raises RunError."""
     every = [config.parent for config in runs.glob(f"*/{CONFIG}")]
-    found = [run for run in every if any(run.glob("*.safetensors"))] or every
+    found = [run for run in every if any(run.glob("[lbs]*.safetensors"))] or every  # last, best, step-...
     if not found:
         raise RunError(f"no run under {runs.resolve()}: name a run directory, or make one with charlm train CORPUS")
     return max(found, key=lambda run: max(file.lstat().st_mtime_ns for file in run.glob("*.*")))
