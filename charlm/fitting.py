@@ -17,7 +17,7 @@ from charlm.nn.model import CharLM
 from charlm.plan import split, train_spec
 from charlm.store.checkpoint import Checkpoint, load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
-from charlm.store.counts import REMEDY, load_counts
+from charlm.store.counts import REMEDY, load_ngram
 from charlm.store.run import Run
 from charlm.store.strict_json import MOST_NUMBER
 
@@ -59,7 +59,7 @@ def fit_mix(run: Run, corpus: Corpus) -> Mix:
     kept = Mix.of(run)
     if kept is not None and kept.step == best.step:
         return kept
-    mix = _fitted(best, ngram_of(run, best), *_validation(run, corpus))
+    mix = _fitted(best, load_ngram(run.ngram_path, best.spec.vocabulary), *_validation(run, corpus))
     with run.held():
         run.save_figures("mix", asdict(mix))
     return mix
@@ -71,9 +71,9 @@ def mixture_for(run: Run, checkpoint: Checkpoint) -> tuple[Mixture, Mix]:
     What is kept with the run, else what its text gives now. Raises RunError where there is neither, or where the
     files are not in order.
     """
-    mix = Mix.of(run)
+    mix, V = Mix.of(run), checkpoint.spec.vocabulary
     if mix is not None and run.ngram_path.exists():
-        return Mixture(ngram_of(run, checkpoint), mix.weight), mix
+        return Mixture(load_ngram(run.ngram_path, V), mix.weight), mix
     try:
         corpus = read_corpus(run.sources, known=run.known)
         run.require(corpus)
@@ -82,17 +82,9 @@ def mixture_for(run: Run, checkpoint: Checkpoint) -> tuple[Mixture, Mix]:
             f"{run.path} has no weight to mix by yet, and its text is not at hand ({error}); "
             f"charlm train --resume {run.path} fits one"
         ) from None
-    ngram = ngram_of(run, checkpoint) if run.ngram_path.exists() else measure_ngram(run, corpus)[0]
+    ngram = load_ngram(run.ngram_path, V) if run.ngram_path.exists() else measure_ngram(run, corpus)[0]
     mix = _fitted(checkpoint, ngram, *_validation(run, corpus))
     return Mixture(ngram, mix.weight), mix
-
-
-def ngram_of(run: Run, checkpoint: Checkpoint) -> NGram:
-    """The n-gram that is kept with a run. Raises RunError where it is none of the checkpoint's vocabulary."""
-    try:
-        return NGram.of(load_counts(run.ngram_path, checkpoint.spec.vocabulary))
-    except ValueError as error:
-        raise RunError(f"{run.ngram_path} is no n-gram of this run ({in_short(error)}): {REMEDY}") from None
 
 
 def _validation(run: Run, corpus: Corpus) -> tuple[Ids, int]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CheckpointError, RunError
-from charlm.ngram import MOST_COUNTED, MOST_GRAMS, Counts, longest_order
+from charlm.ngram import MOST_COUNTED, MOST_GRAMS, Counts, NGram, longest_order
 from charlm.nn.model import MOST_CHARACTERS
 from charlm.store.atomic import write_atomic
 from charlm.store.strict_json import parse_json
@@ -33,7 +33,7 @@ def save_counts(path: Path, counts: Counts) -> None:
     write_atomic(path, packed(KEY, head, {"grams": counts.grams, "counts": counts.counts.astype(np.uint32)}))
 
 
-def load_counts(path: Path, V: int) -> Counts:
+def load_ngram(path: Path, V: int) -> NGram:
     """Read the n-gram file of a model over V ids, and check all of it that can be checked without a text.
 
     Raises RunError for anything else, StorageError where the disk refuses.
@@ -53,7 +53,7 @@ def load_counts(path: Path, V: int) -> Counts:
         counts = Counts(V, order, tensors["grams"], tensors["counts"].astype(np.int64))
         assert len(counts.grams) == size
         counts.check()
-        return counts
+        return NGram.of(counts)
     except (CheckpointError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{path} is no n-gram of this run ({reason_of(error)}): {REMEDY}") from None
 
