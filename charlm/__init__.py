@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from charlm.nn.stack import ACTIVATIONS as ACTIVATIONS
     from charlm.nn.stack import CELLS as CELLS
     from charlm.nn.stack import RESETS as RESETS
+    from charlm.novelty import SPAN as SPAN
+    from charlm.novelty import Novelty as Novelty
+    from charlm.novelty import TrainingText as TrainingText
     from charlm.optim.optimizers import LEARNING_RATES as LEARNING_RATES
     from charlm.optim.schedules import SHAPES as SHAPES
     from charlm.pages.inspection import InspectionFile as InspectionFile
@@ -115,6 +118,9 @@ _ROOMS = {
     "ACTIVATIONS": "nn.stack",
     "CELLS": "nn.stack",
     "RESETS": "nn.stack",
+    "SPAN": "novelty",
+    "Novelty": "novelty",
+    "TrainingText": "novelty",
     "LEARNING_RATES": "optim.optimizers",
     "SHAPES": "optim.schedules",
     "InspectionFile": "pages.inspection",

@@ -16,7 +16,7 @@ from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.model import CharLM
 from charlm.plan import split, train_spec
 from charlm.store.checkpoint import Checkpoint, load_checkpoint
-from charlm.store.corpus import Corpus, read_corpus
+from charlm.store.corpus import Corpus
 from charlm.store.counts import REMEDY, load_ngram
 from charlm.store.run import Run
 from charlm.store.strict_json import MOST_NUMBER
@@ -75,8 +75,7 @@ def mixture_for(run: Run, checkpoint: Checkpoint) -> tuple[Mixture, Mix]:
     if mix is not None and run.ngram_path.exists():
         return Mixture(load_ngram(run.ngram_path, V), mix.weight), mix
     try:
-        corpus = read_corpus(run.sources, known=run.known)
-        run.require(corpus)
+        corpus = run.corpus()
     except CharlmError as error:
         raise RunError(
             f"{run.path} has no weight to mix by yet, and its text is not at hand ({error}); "

@@ -27,6 +27,7 @@ CALLS = {
     "train --json": [*TRAIN, "--quiet", "--json"],
     "sample": ["sample", trained_run(), "--rng-seed", 1],
     "sample --mix": ["sample", trained_run(), "--rng-seed", 1, "--mix"],
+    "sample --novelty": ["sample", trained_run(), "--rng-seed", 1, "--novelty", "--count", 2, "--json"],
     "sample --json": ["sample", trained_run(), "--rng-seed", 1, "--count", 3, "--json"],
     "score": ["score", trained_run(), "short.txt"],
     "score --mix": ["score", trained_run(), "short.txt", "--mix"],

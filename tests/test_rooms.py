@@ -29,7 +29,8 @@ FRONT_DOOR = "the front door"
 LOWER = {"errors", "version", "budget", "memory", "journal", "colours"}
 LOWER |= {"nn", "text", "optim", "ngram", "store", "parallel"}
 VERBS = {"training", "scoring", "sampling", "plotting", "adapting", "predicting", "inspecting"}
-ABOVE_VERBS = {"plan", "baselines", "mixing", "fitting", "trained", "standing", "starting", "listing", "pages", "warm"}
+ABOVE_VERBS = {"plan", "baselines", "mixing", "fitting", "novelty"}
+ABOVE_VERBS |= {"trained", "standing", "starting", "listing", "pages", "warm"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -47,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learner": {"errors", "nn", "optim", "parallel"},
     "plan": LOWER | {"learner"},
     "baselines": LOWER | {"plan"},
+    "novelty": LOWER | {"plan"},
     "mixing": {"nn", "text", "ngram"},
     "fitting": LOWER | {"plan", "baselines", "mixing", "lanes"},
     "training": LOWER | {"scoring", "learner", "plan"},

@@ -15,9 +15,10 @@ from charlm.errors import CheckpointError, CorpusError, RunError, StorageError, 
 from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlm.store.config import CONFIG, bounded, config_bytes, file_names, fits, read_config
-from charlm.store.corpus import Corpus
+from charlm.store.corpus import Corpus, read_corpus
 from charlm.store.counts import REMEDY
 from charlm.store.lock import LOCK, locked
+from charlm.store.reading import STANDARD_INPUT
 from charlm.store.strict_json import MOST_NUMBER, parse_json
 
 RUNS = Path("checkpoints")
@@ -96,6 +97,14 @@ class Run:
     def known(self) -> str:
         """The characters that the vocabulary has beside those of the text: `read_corpus` takes them."""
         return str(self.origin["vocabulary"]) if self.origin else ""
+
+    def corpus(self) -> Corpus:
+        """The text, read again from where it came from. Raises CorpusError where it is not there or another by now."""
+        if STANDARD_INPUT in self.sources:
+            raise CorpusError(f"the text of {self.path} came from standard input, where it is gone")
+        corpus = read_corpus(self.sources, known=self.known)
+        self.require(corpus)
+        return corpus
 
     def require(self, corpus: Corpus) -> None:
         """Raise CorpusError for a text that is not this run's, or was read without the characters known before."""
