@@ -32,9 +32,13 @@ from typing import TYPE_CHECKING, Any
 from charlm.version import __version__
 
 if TYPE_CHECKING:
+    from charlm.baselines import Baselines as Baselines
+    from charlm.baselines import measure_baselines as measure_baselines
     from charlm.errors import CharlmError as CharlmError
     from charlm.errors import CorpusError as CorpusError
     from charlm.errors import UnknownCharacterError as UnknownCharacterError
+    from charlm.fitting import Mix as Mix
+    from charlm.fitting import fit_mix as fit_mix
     from charlm.inspecting import MOST_UNITS as MOST_UNITS
     from charlm.inspecting import SHOWN_UNITS as SHOWN_UNITS
     from charlm.inspecting import Inspection as Inspection
@@ -49,6 +53,9 @@ if TYPE_CHECKING:
     from charlm.nn.stack import ACTIVATIONS as ACTIVATIONS
     from charlm.nn.stack import CELLS as CELLS
     from charlm.nn.stack import RESETS as RESETS
+    from charlm.novelty import SPAN as SPAN
+    from charlm.novelty import Novelty as Novelty
+    from charlm.novelty import TrainingText as TrainingText
     from charlm.optim.optimizers import OPTIMIZERS as OPTIMIZERS
     from charlm.optim.schedules import SHAPES as SHAPES
     from charlm.pages.inspection import InspectionFile as InspectionFile
@@ -60,6 +67,10 @@ if TYPE_CHECKING:
     from charlm.plan import TrainSpec as TrainSpec
     from charlm.plan import train_spec as train_spec
     from charlm.plotting.loss import plot as plot
+    from charlm.plotting.terminal import ASCII as ASCII
+    from charlm.plotting.terminal import BLOCKS as BLOCKS
+    from charlm.plotting.terminal import COLUMNS as COLUMNS
+    from charlm.plotting.terminal import terminal_curve as terminal_curve
     from charlm.plotting.units import plot_units as plot_units
     from charlm.recipe import PRESETS as PRESETS
     from charlm.recipe import Recipe as Recipe
@@ -91,9 +102,13 @@ if TYPE_CHECKING:
     from charlm.warm import new_run_from as new_run_from
 
 _ROOMS = {
+    "Baselines": "baselines",
+    "measure_baselines": "baselines",
     "CharlmError": "errors",
     "CorpusError": "errors",
     "UnknownCharacterError": "errors",
+    "Mix": "fitting",
+    "fit_mix": "fitting",
     "MOST_UNITS": "inspecting",
     "SHOWN_UNITS": "inspecting",
     "Inspection": "inspecting",
@@ -108,6 +123,9 @@ _ROOMS = {
     "ACTIVATIONS": "nn.stack",
     "CELLS": "nn.stack",
     "RESETS": "nn.stack",
+    "SPAN": "novelty",
+    "Novelty": "novelty",
+    "TrainingText": "novelty",
     "OPTIMIZERS": "optim.optimizers",
     "SHAPES": "optim.schedules",
     "InspectionFile": "pages.inspection",
@@ -116,6 +134,10 @@ _ROOMS = {
     "mpi_workers": "parallel.mpi",
     "Workers": "parallel.workers",
     "plot": "plotting.loss",
+    "ASCII": "plotting.terminal",
+    "BLOCKS": "plotting.terminal",
+    "COLUMNS": "plotting.terminal",
+    "terminal_curve": "plotting.terminal",
     "plot_units": "plotting.units",
     "PRESETS": "recipe",
     "Recipe": "recipe",

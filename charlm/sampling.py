@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import DivergenceError, SpecError
+from charlm.mixing import Mixture
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.model import CharLM
 from charlm.nn.stack import STREAMS
@@ -57,13 +58,15 @@ def sample(
     seed: str,
     spec: SampleSpec,
     rng: np.random.Generator,
+    mixture: Mixture | None = None,
 ) -> Iterator[str]:
     """Yield the characters that follow the seed text, as they are chosen.
 
     Like every text, the seed text is read from a zero state and after a newline; a character in it that the model
-    does not know is read as the escape. Raises DivergenceError where the network explodes.
+    does not know is read as the escape. mixture: what the network's probabilities are mixed with, if anything.
+    Raises DivergenceError where the network explodes.
     """
-    chosen = _choices(model, params, vocabulary, seed, spec, [rng])
+    chosen = _choices(model, params, vocabulary, seed, spec, [rng], mixture)
     return _until(spec.stop, (vocabulary.characters[ids[0]] for ids in chosen))
 
 
@@ -74,6 +77,7 @@ def samples(
     seed: str,
     spec: SampleSpec,
     rngs: Sequence[np.random.Generator],
+    mixture: Mixture | None = None,
 ) -> list[str]:
     """What follows the seed text, once for every generator, all written side by side.
 
@@ -81,7 +85,7 @@ def samples(
     """
     if not rngs:
         return []
-    chosen = _choices(model, params, vocabulary, seed, spec, rngs)
+    chosen = _choices(model, params, vocabulary, seed, spec, rngs, mixture)
     streams = np.array(list(chosen), np.intp).reshape(spec.length, len(rngs)).T
     return ["".join(_until(spec.stop, iter(vocabulary.decode(ids)))) for ids in streams]
 
@@ -93,11 +97,12 @@ def _choices(
     seed: str,
     spec: SampleSpec,
     rngs: Sequence[np.random.Generator],
+    mixture: Mixture | None,
 ) -> Iterator[Ids]:
     """The ids (B,) that B streams choose, step after step."""
     model.require_causal()
     prompt = np.concatenate(([vocabulary.start], vocabulary.encode(seed, escape=True)))
-    return _chosen(model, params, prompt, len(vocabulary), spec, rngs)
+    return _chosen(model, params, prompt, len(vocabulary), spec, rngs, mixture)
 
 
 def _chosen(
@@ -107,6 +112,7 @@ def _chosen(
     characters: int,
     spec: SampleSpec,
     rngs: Sequence[np.random.Generator],
+    mixture: Mixture | None,
 ) -> Iterator[Ids]:
     weights = model.prepare(params)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -114,14 +120,18 @@ def _chosen(
     last = np.repeat(logits[-1], len(rngs), axis=0)
     state = tuple(np.repeat(layer, len(rngs), axis=STREAMS) for layer in state)
     chances = _chances(rngs)
+    contexts = np.repeat(mixture.ngram.context(prompt)[None], len(rngs), axis=0) if mixture else None
     for _ in range(spec.length):
         if not np.isfinite(last).all():
             raise DivergenceError(
                 "the model's numbers grew beyond all bounds, so there is no next character: sample from another "
                 "checkpoint, or train it anew with a lower --lr"
             )
-        ids = choose(last[:, :characters], spec, next(chances))  # the escape is not written
+        mixed = last if mixture is None or contexts is None else mixture.log_probabilities(last, contexts)
+        ids = choose(mixed[:, :characters], spec, next(chances))  # the escape is not written
         yield ids
+        if contexts is not None and contexts.size:
+            contexts = np.concatenate([contexts[:, 1:], ids[:, None]], axis=1)
         with np.errstate(over="ignore", invalid="ignore"):  # what that leads to is seen and told above
             last, state = model.step(params, ids, state, weights)
 

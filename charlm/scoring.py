@@ -115,12 +115,21 @@ def _groups(pieces: Iterable[str]) -> Iterator[list[str]]:
 
 def score(model: CharLM, params: NamedArrays, vocabulary: Vocabulary, text: str | Iterable[str]) -> Score:
     """Score a text, or the pieces of one, at bounded memory."""
-    total = Score(0, 0.0)
+    return total(surprisal(model, params, vocabulary, in_blocks(text)))
+
+
+def in_blocks(text: str | Iterable[str]) -> Iterator[str]:
+    """A text, or the pieces of one, in pieces of at most BLOCK characters."""
     pieces = [text] if isinstance(text, str) else text
-    blocks = (piece[at : at + BLOCK] for piece in pieces for at in range(0, len(piece), BLOCK))
-    for nats in surprisal(model, params, vocabulary, blocks):
-        total += Score(len(nats), float(nats.sum()))
-    return total
+    return (piece[at : at + BLOCK] for piece in pieces for at in range(0, len(piece), BLOCK))
+
+
+def total(surprisals: Iterable[Floats]) -> Score:
+    """The score of a text whose pieces cost so many nats (N,) by character."""
+    result = Score(0, 0.0)
+    for nats in surprisals:
+        result += Score(len(nats), float(nats.sum()))
+    return result
 
 
 def score_ids(model: CharLM, params: NamedArrays, ids: Ids, start: int) -> Score:

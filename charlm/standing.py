@@ -1,26 +1,32 @@
-"""The figures of a run: what it is, and where its training stands."""
+"""The figures of a run: what it is, where its training stands, and in words how good that is."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
+from charlm.baselines import FEW, Baselines
+from charlm.fitting import Mix
 from charlm.journal import Tally
 from charlm.plan import model_spec, steps_per_epoch, train_spec, training_length
 from charlm.store.run import Run
 from charlm.training import tired
 
 MEMORISING = 0.7  # of the steps: a best model from before that was overtaken by memorising
+ALIKE = 0.01  # nats per character; two results that are closer are taken for equal
+SMALL = 50_000  # characters to train on; with fewer, counting is hard to beat
 
 
 def summary(run: Run) -> dict[str, Any]:
     """The result of a run so far, as `charlm train --json` prints it.
 
     Losses are in nats per character, those of validation at the best step; None before the first evaluation.
+    baselines, mix: see charlm.baselines and charlm.fitting; None where they were not measured.
     Raises RunError or CheckpointError where the run's files are not in order.
     """
     spec, model = train_spec(run), model_spec(run)
-    checkpoint = run.last()
+    checkpoint, baselines, mix = run.last(), Baselines.of(run), Mix.of(run)
     tally = Tally.of(checkpoint.progress) if checkpoint else Tally()
     characters = tally.step * spec.window * spec.batch
     trained_on = training_length(run.config["corpus"]["characters"], spec.val_fraction, spec.val_limit)
@@ -38,6 +44,8 @@ def summary(run: Run) -> dict[str, Any]:
         "parameters": model.parameters,
         "vocabulary": model.vocabulary - 1,  # the escape is no character
         "chars_per_second": round(characters / max(tally.seconds, 1e-9)) if tally.seconds else None,
+        "baselines": asdict(baselines) if baselines else None,
+        "mix": asdict(mix) if mix else None,
     }
 
 
@@ -67,17 +75,50 @@ def _duration(seconds: float) -> str:
 
 
 def verdict(run: Run) -> str:
-    """What people should know about a result beside its number; empty where there is nothing to say."""
+    """How good a result is, in words: beside counting and compressing, and what would make it better.
+
+    Empty before the first evaluation, and where there is nothing to say.
+    """
     figures = summary(run)
     if figures["validation_nats"] is None:
         return ""
+    sentences = []
+    memorised = figures["best_step"] < MEMORISING * figures["steps"]
+    if baselines := Baselines.of(run):
+        trained_on = run.config["corpus"]["characters"] - baselines.characters
+        sentences.append(_comparison(figures["validation_nats"], baselines, trained_on < SMALL, memorised))
+        if (mix := Mix.of(run)) and mix.helps:
+            sentences.append(f"Both together (--mix) come to {mix.nats:.2f}.")
+        if baselines.characters < FEW:
+            sentences.append(f"Only {baselines.characters:,} characters were scored, so this is a rough measure.")
     if figures["validation_nats"] >= math.log(figures["vocabulary"] + 1):
-        return "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
-    if run.origin and figures["best_step"] == 0 < figures["steps"]:
-        return "No step made it better than it began: a lower --lr, more time or --dropout will help, if anything can."
-    if figures["best_step"] < MEMORISING * figures["steps"]:
-        return (
+        sentences.append(
+            "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
+        )
+    elif run.origin and figures["best_step"] == 0 < figures["steps"]:
+        sentences.append(
+            "No step made it better than it began: a lower --lr, more time or --dropout will help, if anything can."
+        )
+    elif memorised:
+        sentences.append(
             f"After step {figures['best_step']:,} it began to memorise (the best model is kept): more text, "
             "--dropout 0.3, a smaller --hidden or less time will help."
         )
-    return ""
+    return " ".join(sentences)
+
+
+def _comparison(nats: float, baselines: Baselines, is_small: bool, memorised: bool) -> str:
+    """One sentence: the network's nats, the baselines', which of them learned more, and what would help."""
+    found = [
+        f"{nats:.2f} nats ({nats / math.log(2):.2f} bpc)",
+        f"{baselines.ngram_name} {baselines.ngram_nats:.2f}",
+        *(f"{name} {others:.2f}" for others, name in filter(None, [baselines.compressed])),
+    ]
+    if nats < baselines.ngram_nats - ALIKE:
+        return f"{'; '.join(found)}: the network learned beyond counting."
+    if nats <= baselines.ngram_nats + ALIKE:
+        said = "the network is as good as an n-gram, which only counts"
+    else:
+        said = "an n-gram does better on a text this small" if is_small else "an n-gram, which only counts, does better"
+    advice = "" if is_small or memorised else "; more --minutes would help"
+    return f"{'; '.join(found)}: {said}{advice}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import tee
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,15 +12,17 @@ import numpy as np
 
 from charlm.adapting import adapted_surprisal
 from charlm.errors import SpecError
+from charlm.fitting import Mix, mixture_for
 from charlm.inspecting import SHOWN_UNITS, Inspection, inspect
-from charlm.nn.arrays import Floats, NamedArrays
+from charlm.mixing import Mixture, mixed_predictions, mixed_surprisal
+from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.nn.stack import State
 from charlm.predicting import activations, predictions
 from charlm.sampling import SampleSpec, sample, samples
-from charlm.scoring import Score, score, surprisal
+from charlm.scoring import Score, in_blocks, surprisal, total
 from charlm.store.checkpoint import load_checkpoint
-from charlm.store.run import checkpoint_path
+from charlm.store.run import Run, checkpoint_path
 from charlm.text.vocabulary import Vocabulary
 
 
@@ -27,7 +30,8 @@ class Reading(NamedTuple):
     """What a model knows of a text it has read so far."""
 
     layers: State  # per layer (1, H); for an LSTM (2, 1, H)
-    logits: Floats  # (V,): of the next character
+    logits: Floats  # (V,): of the next character, by the network
+    context: Ids | None = None  # what an n-gram that is mixed in has to know: `NGram.context`
 
 
 class TrainedModel:
@@ -45,6 +49,8 @@ class TrainedModel:
         self.vocabulary = vocabulary
         self.progress = progress  # where its training stood: see charlm.journal.Tally
         self.path = path  # the checkpoint file
+        self.mixture: Mixture | None = None  # what the network's probabilities are mixed with, see `load`
+        self.mix: Mix | None = None  # what mixing came to on the validation part
         self._network = CharLM(spec)
 
     @property
@@ -62,7 +68,7 @@ class TrainedModel:
         """
         rng = np.random.default_rng(rng_seed if isinstance(rng_seed, int) else list(rng_seed))
         spec = spec or SampleSpec(**choices)
-        return sample(self._network, self.params, self.vocabulary, seed, spec, rng)
+        return sample(self._network, self.params, self.vocabulary, seed, spec, rng, self.mixture)
 
     def samples(
         self,
@@ -80,14 +86,14 @@ class TrainedModel:
         """
         rngs = [np.random.default_rng([rng_seed, number]) for number in numbers]
         spec = spec or SampleSpec(**choices)
-        return samples(self._network, self.params, self.vocabulary, seed, spec, rngs)
+        return samples(self._network, self.params, self.vocabulary, seed, spec, rngs, self.mixture)
 
     def score(self, text: str | Iterable[str]) -> Score:
         """How well the model predicts a text, or a text in pieces, at bounded memory: characters, nats and bits.
 
         It is read from its beginning, after a newline; every character has a probability, unknown ones, too.
         """
-        return score(self._network, self.params, self.vocabulary, text)
+        return total(self.surprisals(in_blocks(text)))
 
     def surprisal(self, text: str) -> Floats:
         """The nats (N,), float64, that each character of a text costs: -ln of the probability it was given.
@@ -106,9 +112,11 @@ class TrainedModel:
         """
         if adapt and reset:
             raise SpecError("to adapt is to go on from line to line: leave reset out")
-        if adapt:
-            return adapted_surprisal(self._network, self.params, self.vocabulary, pieces, adapt)
-        return surprisal(self._network, self.params, self.vocabulary, pieces, reset=reset)
+        if self.mixture is None:
+            return self._network_surprisals(pieces, reset, adapt)
+        pieces, again = tee(pieces)
+        nats = self._network_surprisals(pieces, reset, adapt)
+        return mixed_surprisal(self.mixture, self.vocabulary, again, nats, reset)
 
     def predictions(self, text: str | Iterable[str], *, reset: bool = False) -> Iterator[Floats]:
         """Before each character of a text, the log-probabilities (n, V), float64, of what could come; n at a time.
@@ -117,7 +125,11 @@ class TrainedModel:
         piece is a text of its own.
         """
         pieces = [text] if isinstance(text, str) else text
-        return predictions(self._network, self.params, self.vocabulary, pieces, reset=reset)
+        if self.mixture is None:
+            return predictions(self._network, self.params, self.vocabulary, pieces, reset=reset)
+        pieces, again = tee(pieces)
+        found = predictions(self._network, self.params, self.vocabulary, pieces, reset=reset)
+        return mixed_predictions(self.mixture, self.vocabulary, again, found, reset)
 
     def activations(self, text: str) -> Iterator[tuple[dict[str, Floats], ...]]:
         """What the units did when they read each character of a text, n at a time: per layer, arrays (n, H) by name.
@@ -147,7 +159,11 @@ class TrainedModel:
         else:
             return state
         logits, layers, _ = self._network.forward(self.params, ids[:, None], layers, weights=self._weights)
-        return Reading(layers, logits[-1, 0].copy())
+        context = None
+        if self.mixture:
+            before = state.context if state and state.context is not None else ids[:0]
+            context = self.mixture.ngram.context(np.concatenate([before, ids]))
+        return Reading(layers, logits[-1, 0].copy(), context)
 
     def next_probs(self, state: Reading | None = None) -> Floats:
         """The probabilities of the next character, (V,), float64; their sum is 1.
@@ -155,23 +171,38 @@ class TrainedModel:
         The place of a character is its id in `vocabulary`; the last, `vocabulary.escape`, is that of all characters
         the vocabulary does not have, taken together. state: of `read`; left out, that of an empty text.
         """
-        logits = (state or self.read("")).logits.astype(np.float64)
+        state = state or self.read("")
+        if self.mixture and state.context is not None:
+            both: Floats = np.exp(self.mixture.log_probabilities(state.logits[None], state.context[None])[0])
+            return both
+        logits = state.logits.astype(np.float64)
         p: Floats = np.exp(logits - logits.max())
         p /= p.sum()
         return p
+
+    def _network_surprisals(self, pieces: Iterable[str], reset: bool, adapt: float) -> Iterator[Floats]:
+        if adapt:
+            return adapted_surprisal(self._network, self.params, self.vocabulary, pieces, adapt)
+        return surprisal(self._network, self.params, self.vocabulary, pieces, reset=reset)
 
     @cached_property
     def _weights(self) -> tuple[Any, ...]:
         return self._network.prepare(self.params)
 
 
-def load(target: str | Path | None = None) -> TrainedModel:
+def load(target: str | Path | None = None, *, mix: bool = False) -> TrainedModel:
     """Load a model from a run directory (its best checkpoint) or a checkpoint file; left out, from the newest run.
 
-    Raises RunError or CheckpointError.
+    mix: interpolate the network's probabilities with those of the run's n-gram wherever the model samples or scores,
+    by the weight that was best on the validation part; where the network alone is better there, it stays alone.
+    `TrainedModel.mix` tells. Raises RunError or CheckpointError.
     """
     path = checkpoint_path(target)
     checkpoint = load_checkpoint(path)
     params = NamedArrays(checkpoint.spec.shapes)
     params.copy_from(checkpoint.params)
-    return TrainedModel(checkpoint.spec, params, checkpoint.vocabulary, checkpoint.progress, path)
+    model = TrainedModel(checkpoint.spec, params, checkpoint.vocabulary, checkpoint.progress, path)
+    if mix:
+        mixture, model.mix = mixture_for(Run.of(path), checkpoint)
+        model.mixture = mixture if model.mix.helps else None
+    return model

@@ -33,7 +33,7 @@ from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
-from hostile_files import changed_checkpoint, changed_text, packed, unpacked
+from hostile_files import NGRAM, changed_checkpoint, changed_text, packed, unpacked
 
 SECONDS, MEGABYTES = 2.0, 100  # that one file may take; the memory, beyond its size
 LARGEST = 2**17  # bytes of a file; what takes megabytes has tests of its own
@@ -118,6 +118,25 @@ def open_metrics(folder: Path, data: bytes) -> None:
         figure.savefig(io.BytesIO(), format="svg")
 
 
+def open_ngram(folder: Path, data: bytes) -> None:
+    """Mix with an n-gram; its probabilities are some, whatever the file says."""
+    import charlm
+
+    put(folder / "ngram.safetensors", data)
+    model = charlm.load(folder, mix=True)
+    list(model.sample("T", length=3))
+    model.score("The tide\n")
+    for text in ("", "The tide", "xyz"):
+        total = model.next_probs(model.read(text)).sum()
+        if not abs(total - 1) < 1e-4:
+            raise PromiseError(f"probabilities that sum to {total}")
+
+
+def changed_ngram(data: bytes, rng: Random) -> bytes:
+    """An n-gram file that lies."""
+    return changed_checkpoint(data, rng, NGRAM)
+
+
 def open_run(folder: Path, data: bytes) -> None:
     """Use a run, all of it, through the library and through the commands."""
     import charlm
@@ -161,6 +180,7 @@ TARGETS: dict[str, tuple[Callable[[Path, bytes], None], Change]] = {
     "checkpoint": (open_checkpoint, changed_checkpoint),
     "config": (open_config, changed_text),
     "metrics": (open_metrics, changed_text),
+    "ngram": (open_ngram, changed_ngram),
     "run": (open_run, changed_run),
 }
 
@@ -183,15 +203,18 @@ def seeds(target: str, folder: Path) -> list[bytes]:
         run = charlm.new_run(corpus, folder / f"seed-{number}", spec, **{"hidden": 4} | network)
         for _ in charlm.train(run, corpus):
             pass
+        charlm.measure_baselines(run, corpus)
+        charlm.fit_mix(run, corpus)
         run.config["training"]["steps"] = 60  # so that there is something left to train
         run.save_config()
-        files = [run.path / "config.json", run.metrics_path, run.last_path]
-        whole = dict(zip(("config", "metrics", "checkpoint"), (file.read_bytes() for file in files), strict=True))
-        found.append(packed(*whole.values()) if target == "run" else whole[target])
+        files = [run.path / "config.json", run.metrics_path, run.last_path, run.ngram_path]
+        names = ("config", "metrics", "checkpoint", "ngram")
+        whole = dict(zip(names, (file.read_bytes() for file in files), strict=True))
+        found.append(packed(*list(whole.values())[:3]) if target == "run" else whole[target])
     opened = folder / "opened"
     opened.mkdir()
-    if target in ("config", "metrics"):
-        for name in ("config.json", "last.safetensors"):
+    if target in ("config", "metrics", "ngram"):
+        for name in ("config.json", "last.safetensors", *(["mix.json"] if target == "ngram" else [])):
             (opened / name).write_bytes((folder / "seed-0" / name).read_bytes())
     return found
 

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 Tensors: TypeAlias = dict[str, NDArray[Any]]
 
+CHECKPOINT, NGRAM = "charlm", "charlm-ngram"  # the keys of what charlm writes
 KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1", "BOOL": "|b1"}
+KINDS |= {"U64": "<u8", "U32": "<u4"}
 NAMES = (
     *("step", "hidden", "vocabulary", "seconds", "rollbacks", "report_steps", "updates"),
     *("x", "", "a\nb", "__metadata__"),
@@ -54,8 +56,8 @@ def header_of(tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     return header
 
 
-def forged(head: Any, tensors: Mapping[str, NDArray[Any]]) -> bytes:
-    """A checkpoint file of that head and those tensors, whose checksum is right."""
+def forged(head: Any, tensors: Mapping[str, NDArray[Any]], key: str = CHECKPOINT) -> bytes:
+    """A checkpoint or n-gram file of that head and those tensors, whose checksum is right."""
     if isinstance(head, dict):
         head = {name: value for name, value in head.items() if name != "sha256"}
         digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
@@ -63,15 +65,15 @@ def forged(head: Any, tensors: Mapping[str, NDArray[Any]]) -> bytes:
             digest.update(f"{name} {tensors[name].dtype.str} {tensors[name].shape}\n".encode("utf-8", "replace"))
             digest.update(tensors[name].tobytes())
         head["sha256"] = digest.hexdigest()
-    header = {"__metadata__": {"charlm": json.dumps(head)}} | header_of(tensors)
+    header = {"__metadata__": {key: json.dumps(head)}} | header_of(tensors)
     return safetensors_file(header, b"".join(array.tobytes() for array in tensors.values()))
 
 
-def checkpoint_parts(data: bytes) -> tuple[Any, Tensors]:
-    """The head and the tensors of a checkpoint file. Raises ValueError, KeyError or TypeError where it is none."""
+def checkpoint_parts(data: bytes, key: str = CHECKPOINT) -> tuple[Any, Tensors]:
+    """The head and the tensors of such a file. Raises ValueError, KeyError or TypeError where it is none."""
     end = 8 + int.from_bytes(data[:8], "little")
     header, tensors = json.loads(data[8:end]), {}
-    head = json.loads(header.pop("__metadata__")["charlm"])
+    head = json.loads(header.pop("__metadata__")[key])
     for name, entry in header.items():
         start, stop = entry["data_offsets"]
         flat = np.frombuffer(data[end + start : end + stop], KINDS[entry["dtype"]])
@@ -132,21 +134,21 @@ def changed_tensors(tensors: Tensors, rng: Random) -> Tensors:
     return changed | {name: array}
 
 
-def changed_checkpoint(data: bytes, rng: Random) -> bytes:
-    """A checkpoint that lies, most often with a right checksum; anything that is none comes back as it is."""
+def changed_checkpoint(data: bytes, rng: Random, key: str = CHECKPOINT) -> bytes:
+    """A checkpoint or n-gram file that lies, most often with a right checksum; what is none comes back as it is."""
     try:
-        head, tensors = checkpoint_parts(data)
+        head, tensors = checkpoint_parts(data, key)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return data
     if rng.random() < 0.2:  # the header lies about the tensors
-        header = {"__metadata__": {"charlm": json.dumps(head)}} | header_of(tensors)
+        header = {"__metadata__": {key: json.dumps(head)}} | header_of(tensors)
         return safetensors_file(changed_json(header, rng), b"".join(array.tobytes() for array in tensors.values()))
     for _ in range(rng.choice((1, 1, 2, 4))):
         if rng.random() < 0.6:
             head = changed_json(head, rng)
         else:
             tensors = changed_tensors(tensors, rng)
-    return forged(head, tensors)
+    return forged(head, tensors, key)
 
 
 def changed_text(data: bytes, rng: Random) -> bytes:

@@ -25,7 +25,9 @@ from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
 from charlm import learner
+from charlm.baselines import measure_baselines
 from charlm.cli import main
+from charlm.fitting import fit_mix
 from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
@@ -105,7 +107,9 @@ def trained_run() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="charlm-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     run = tiny_run(folder / "lanterns", lanterns(), TrainSpec(batch=4, window=10, steps=60))
-    return run_to_end(run, lanterns()).path
+    measure_baselines(run, lanterns())
+    fit_mix(run_to_end(run, lanterns()), lanterns())
+    return run.path
 
 
 def copy_of_trained_run(path: Path) -> Path:

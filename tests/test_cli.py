@@ -34,7 +34,8 @@ from charlm.store.checkpoint import load_checkpoint
 from charlm.store.run import Run
 
 Capture = pytest.CaptureFixture[str]
-RUN_FILES = {".lock", "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "loss.png"}
+RUN_FILES = {".lock", "config.json", "baselines.json", "mix.json", "metrics.jsonl", "loss.png"}
+RUN_FILES |= {"last.safetensors", "best.safetensors", "ngram.safetensors"}
 TRAIN_KEYS = (
     "run steps epochs characters seconds train_nats validation_nats validation_bpc best_step parameters vocabulary"
 )
@@ -77,7 +78,7 @@ def test_train_json(here: Path, capsys: Capture) -> None:
     assert (done.code, done.err) == (0, "")
     assert done.out.count("\n") == 1
     result = done.json
-    assert list(result) == [*TRAIN_KEYS.split(), "chars_per_second"]
+    assert list(result) == [*TRAIN_KEYS.split(), "chars_per_second", "baselines", "mix"]
     V = len(set((here / "short.txt").read_text(encoding="utf-8")))
     assert result["vocabulary"] == V
     ids = V + 1  # and the escape

@@ -41,7 +41,8 @@ SECONDS = 60  # for one command line; all but a few take hundredths of a second
 MOST = {"updates": 5, "samples": 20, "characters": 1000}  # then comes Ctrl-C
 GIGABYTE = 2**30
 LONG = "x" * 5000
-RUN_FILES = {".lock", "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "loss.png"}
+RUN_FILES = {".lock", "config.json", "baselines.json", "mix.json", "metrics.jsonl", "loss.png"}
+RUN_FILES |= {"last.safetensors", "best.safetensors", "ngram.safetensors"}
 WRITES = {"plot": "loss.png", "inspect": "inspect.html", "score": ""}  # and what they are told to
 TEXT = LANTERNS.read_bytes()[:CHARACTERS]
 

@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from runs import CONFIG, copy_of_trained_run, trained_run
 
+from charlm.baselines import Baselines
 from charlm.errors import CharlmError, RunError, SpecError, StorageError
 from charlm.plotting.loss import draw, plot
 from charlm.store.run import Run
@@ -50,6 +52,28 @@ def test_the_curves_are_the_metrics(against: str, at: list[float], tmp_path: Pat
     assert training.get_xdata() == pytest.approx(at) and list(training.get_ydata()) == [4.0, 3.0]
     assert list(validation.get_ydata()) == [3.5, 3.25]
     assert list(best.get_ydata()) == [3.25]
+
+
+def test_baselines_are_lines_that_say_what_they_are(tmp_path: Path) -> None:
+    """Law: the n-gram is in the picture whatever its nats, a compressor where it is not above all that is shown."""
+    run = Run.open(made_up_run(tmp_path / "run", SOME))
+    for ngram, bzip2, shown in ((3.3, 3.4, ["7-gram 3.300", "bzip2 3.400"]), (1.0, 9.0, ["7-gram 1.000"])):
+        run.save_figures("baselines", asdict(Baselines(5000, 7, ngram, bzip2, 9.5)))
+        axes = draw([run]).axes[0]
+        level = {line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1]}
+        assert level == {float(label.split()[1]) for label in shown}
+        assert [label.get_text() for label in axes.texts if "." in label.get_text()][1:] == shown
+        assert axes.get_ylim()[0] < ngram < axes.get_ylim()[1]
+    assert not [line for line in draw([run, run]).axes[0].lines if list(line.get_xdata()) == [0, 1]]
+
+
+def test_the_title_is_the_corpus_and_the_result(tmp_path: Path) -> None:
+    """Law: the name of the text and the lowest validation loss, in nats and in bits."""
+    run = Run.open(made_up_run(tmp_path / "run", SOME, "φανάρια $x$"))
+    title = draw([run]).axes[0].get_title(loc="left")
+    assert title == "φανάρια $x$: 3.250 nats per character (4.69 bits) on unseen text"
+    alone = draw([Run.open(made_up_run(tmp_path / "no", SOME[:2], "x"))])
+    assert alone.axes[0].get_title(loc="left") == "x"
 
 
 def test_several_runs(tmp_path: Path) -> None:

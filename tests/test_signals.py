@@ -16,7 +16,7 @@ from runs import TINY, bits_of_run, charlm_command, environment, holds_something
 from charlm.starting import new_run
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import read_corpus
-from charlm.store.run import Run
+from charlm.store.run import Run, is_run
 
 TEXT = "Down by the harbour the lanterns come on,\none after the other.\n" * 40
 STEPS = 600
@@ -101,7 +101,7 @@ def test_while_a_large_text_is_read(number: signal.Signals, code: int, seconds: 
     else:
         assert told == ("Stopped.\n" if number == signal.SIGINT else "")
         assert {path.name for path in here.iterdir()} <= {"text.txt", "run"}
-        assert not (here / "run").exists() or Run.open(here / "run").last() is None
+        assert not is_run(here / "run") or Run.open(here / "run").last() is None
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from charlm import is_run, newest_run
+from charlm import TrainedModel, is_run, newest_run
 
 
 def as_utf8(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -37,3 +37,25 @@ def run_and_files(arguments: tuple[str, ...]) -> tuple[Path, list[str]]:
     if len(files) > 1 and files[0] != "-" and not Path(files[0]).exists():
         raise click.UsageError(f"{files[0]} is neither a run, nor a checkpoint, nor a text: see what is misspelt")
     return run_or_newest(None), files
+
+
+mix_option = click.option(
+    "--mix",
+    is_flag=True,
+    help="Mix with the run's n-gram, by the weight that was best on the validation part, where that is better.",
+)
+
+
+def say_mix(model: TrainedModel) -> None:
+    """On stderr, what --mix came to."""
+    if (mix := model.mix) is None:
+        return
+    if model.mixture is None:
+        said = f"Not mixed: on the validation part {mix.network_nats:.3f} nats per character become {mix.nats:.3f}"
+    else:
+        said = (
+            f"Mixed: {mix.weight:.2f} of the network and {1 - mix.weight:.2f} of a {model.mixture.ngram.order}-gram; "
+            f"on the validation part {mix.network_nats:.3f} and {mix.ngram_nats:.3f} nats per character, together "
+            f"{mix.nats:.3f}"
+        )
+    click.echo(said, err=True)

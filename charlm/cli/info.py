@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from charlm import Run, load, summary
+from charlm import Run, load, summary, verdict
 from charlm.cli.arguments import run_or_newest
 
 
@@ -32,8 +32,8 @@ def command(run: str | None, as_json: bool) -> None:
 
 
 def _run_facts(run: Run) -> dict[str, Any]:
-    facts = summary(run) | {"model": run.config["model"], "training": run.config["training"]}
-    facts["corpus"] = run.config["corpus"]
+    facts = summary(run) | {"verdict": verdict(run) or None}
+    facts |= {name: run.config[name] for name in ("model", "training", "corpus")}
     if run.origin:
         facts["origin"] = {name: value for name, value in run.origin.items() if name != "vocabulary"}
     if run.last_path.exists():

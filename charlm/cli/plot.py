@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import click
+import shutil
+import sys
+from pathlib import Path
 
-from charlm import plot
+import click
+from click.core import ParameterSource
+
+from charlm import ASCII, BLOCKS, COLUMNS, plot, terminal_curve
 from charlm.cli.arguments import run_or_newest
+from charlm.cli.streams import shows
 
 
 @click.command("plot", short_help="Draw the loss of one or several runs.")
@@ -18,11 +24,28 @@ from charlm.cli.arguments import run_or_newest
     type=click.Choice(["steps", "characters", "minutes"]),
     help="What the curves are drawn against.",
 )
-def command(runs: tuple[str, ...], output: str, against: str) -> None:
+@click.option("--terminal", is_flag=True, help="Print the curves as text, and write no picture.")
+@click.pass_context
+def command(ctx: click.Context, /, runs: tuple[str, ...], output: str, against: str, terminal: bool) -> None:
     """Draw the training and validation loss of one or several runs in one picture.
 
     RUNS are run directories; left out, the newest run under ./checkpoints. The ending of the output chooses the
     format: .png, .svg or .pdf.
     """
-    plot([run_or_newest(run) for run in runs or (None,)], output, against=against)
-    click.echo(f"Wrote {output}")
+    paths = [run_or_newest(run) for run in runs or (None,)]
+    if not terminal:
+        plot(paths, output, against=against)
+        click.echo(f"Wrote {output}")
+        return
+    if ctx.get_parameter_source("output") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--terminal writes no picture: leave --output out, or call charlm plot twice")
+    curves = [curve_of(path, against) for path in paths]
+    for path, curve in zip(paths, curves, strict=True):
+        click.echo((f"{path}\n" if len(paths) > 1 else "") + curve, nl=False)
+
+
+def curve_of(run: str | Path, against: str = "steps") -> str:
+    """The loss of a run as text that standard output can show."""
+    columns = min(COLUMNS, shutil.get_terminal_size().columns) if sys.stdout.isatty() else COLUMNS
+    marks = BLOCKS if shows("".join(BLOCKS)) else ASCII
+    return terminal_curve(run, against=against, columns=columns, marks=marks)

@@ -7,13 +7,15 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
-from charlm import SampleSpec, Unseen, blas_threads, load
-from charlm.cli.arguments import as_utf8, run_or_newest
+from charlm import SPAN, Novelty, SampleSpec, TrainingText, Unseen, blas_threads, load
+from charlm.cli.arguments import as_utf8, mix_option, run_or_newest, say_mix
 
 MOST_AT_ONCE = 64  # samples written side by side
+MOST_SHOWN = 80  # characters of a copied run
 FLUSH_SECONDS = 0.03  # a reader sees characters as they come, and no time goes into telling it of every one
 
 
@@ -41,7 +43,13 @@ FLUSH_SECONDS = 0.03  # a reader sees characters as they come, and no time goes 
     type=click.IntRange(min=0),
     help="Random seed: the same number gives the same sample.  [default: a new one each time, said on stderr]",
 )
+@mix_option
 @click.option("--count", default=1, show_default=True, type=click.IntRange(min=1), help="How many samples.")
+@click.option(
+    "--novelty",
+    is_flag=True,
+    help="Tell on standard error what was copied from the training text, which must still be there.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a sample.")
 def command(
     run: str | None,
@@ -52,7 +60,9 @@ def command(
     top_p: float | None,
     stop: str | None,
     rng_seed: int | None,
+    mix: bool,
     count: int,
+    novelty: bool,
     as_json: bool,
 ) -> None:
     """Write text that continues a seed text, as it is generated.
@@ -61,7 +71,10 @@ def command(
     to standard output. Several samples are each ended by a line end.
     """
     spec = SampleSpec(length, temperature, top_k, top_p, stop)
-    model = load(run_or_newest(run))
+    path = run_or_newest(run)
+    model = load(path, mix=mix)
+    learned_from = TrainingText.of(path) if novelty else None
+    say_mix(model)
     unseen = Unseen(model.vocabulary)
     unseen.add(seed)
     if unseen.characters:
@@ -72,30 +85,50 @@ def command(
 
     with blas_threads(1):  # a step is too little work to share
         if count == 1 and not as_json:
-            last = _stream(seed, model.sample(seed, spec, rng_seed=(rng_seed, 0)))
-            if sys.stdout.isatty() and last != "\n":
+            text = _stream(seed, model.sample(seed, spec, rng_seed=(rng_seed, 0)))
+            if sys.stdout.isatty() and (seed + text)[-1:] != "\n":
                 sys.stdout.write("\n")
+            sys.stdout.flush()
+            if learned_from:
+                _say_novelty(learned_from.novelty(text))
             return
         for first in range(0, count, MOST_AT_ONCE):
             numbers = range(first, min(first + MOST_AT_ONCE, count))
-            for number, text in zip(
-                numbers, model.samples(seed, spec, rng_seed=rng_seed, numbers=numbers), strict=True
-            ):
+            texts = model.samples(seed, spec, rng_seed=rng_seed, numbers=numbers)
+            for number, text in zip(numbers, texts, strict=True):
+                found = learned_from.novelty(text) if learned_from else None
                 if as_json:
                     record = {"text": seed + text, "seed": seed, "rng_seed": rng_seed, "number": number}
-                    click.echo(json.dumps(record, ensure_ascii=False))
-                else:
-                    click.echo(seed + text, nl=not (seed + text).endswith("\n"))
+                    click.echo(json.dumps(record | _figures(found), ensure_ascii=False))
+                    continue
+                click.echo(seed + text, nl=not (seed + text).endswith("\n"))
+                if found:
+                    _say_novelty(found)
 
 
 def _stream(seed: str, characters: Iterator[str]) -> str:
-    """Write the seed text and the characters as they come; returns the last one."""
+    """Write the seed text and the characters as they come; returns them."""
     sys.stdout.write(seed)
     sys.stdout.flush()
-    last, flushed = seed[-1:], time.monotonic()
-    for last in characters:
-        sys.stdout.write(last)
+    text, flushed = [], time.monotonic()
+    for character in characters:
+        text.append(character)
+        sys.stdout.write(character)
         if time.monotonic() - flushed > FLUSH_SECONDS:
             sys.stdout.flush()
             flushed = time.monotonic()
-    return last
+    return "".join(text)
+
+
+def _figures(found: Novelty | None) -> dict[str, Any]:
+    """For --json."""
+    return {"copied": found.copied, f"new_{SPAN}grams": found.share} if found else {}
+
+
+def _say_novelty(found: Novelty) -> None:
+    """On stderr, what a sample has in common with the training text."""
+    copied = repr(found.copied)
+    if len(copied) > MOST_SHOWN:
+        copied = f"{copied[: MOST_SHOWN - 4]}...{copied[-1]}"
+    new = "" if found.share is None else f"; {found.share:.0%} of its runs of {SPAN} characters are new"
+    click.echo(f"Longest run copied from the training text: {len(found.copied):,} characters, {copied}{new}", err=True)

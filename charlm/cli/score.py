@@ -20,7 +20,7 @@ from charlm import (
     load,
     read_texts,
 )
-from charlm.cli.arguments import run_and_files
+from charlm.cli.arguments import mix_option, run_and_files, say_mix
 from charlm.cli.score_report import show_list, show_total
 
 Measure = Callable[[Entry], float]
@@ -61,6 +61,7 @@ SHARPNESS = 4  # digits; beyond them even equal lines differ, by what was read b
     metavar="RATE",
     help="Learn from what was scored while going on, and show that result, too; 0.2 is usual. The model stays.",
 )
+@mix_option
 @click.option(
     "--html",
     type=click.Path(),
@@ -78,6 +79,7 @@ def command(
     above: float | None,
     below: float | None,
     adapt: float | None,
+    mix: bool,
     html: str | None,
     as_json: bool,
 ) -> None:
@@ -103,7 +105,7 @@ def command(
     if adapt and html:
         raise click.UsageError("--html shows the model as it was trained: leave --adapt out")
     page = SurprisalPage(html) if html else None
-    model = load(run)
+    model = load(run, mix=mix)
     texts, unseen = _Noted(read_texts(files or ["-"])), Unseen(model.vocabulary)
     sources = unseen.of(page.of(texts) if page else texts)
     found = entries(model, sources, "file" if per == "total" else per, reset=reset, adapt=adapt or 0.0)
@@ -114,6 +116,7 @@ def command(
         show_list(_chosen(found, measure, top, sort, above, below), per, by, as_json)
     if page:
         click.echo(page.write(model, reset=reset), err=True)
+    say_mix(model)
     for note in filter(None, [*clean_up_notes(texts.seen), str(unseen)]):
         click.echo(note, err=True)
 

@@ -12,16 +12,29 @@ from typing import IO, Any
 
 FILE_NAMES = "charlm-file-names"
 
+_encoding_of_stdout = "utf-8"  # as it was when it came
+
 
 def prepare_streams() -> None:
     """Make all three ready, whatever the caller and the locale did to them."""
+    global _encoding_of_stdout
     _open_what_is_closed()
     is_the_process_s = sys.stderr is sys.__stderr__  # and not what somebody put in its place
     if is_the_process_s and not sys.stderr.isatty():
         sys.stderr = io.TextIOWrapper(_Unfailing(sys.stderr.fileno(), "w", closefd=False), write_through=True)
     codecs.register_error(FILE_NAMES, _bytes_of_a_name)
+    _encoding_of_stdout = sys.stdout.encoding or "utf-8"
     for stream in (sys.stdout, sys.stderr):
         _speak_utf8(stream)
+
+
+def shows(text: str) -> bool:
+    """Whether standard output had these characters before `prepare_streams` made it UTF-8: a terminal may not."""
+    try:
+        text.encode(_encoding_of_stdout)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def drop_unwritten() -> None:

@@ -27,8 +27,10 @@ from charlm import (
     Workers,
     blas_threads,
     ending,
+    fit_mix,
     follow,
     forgetting,
+    measure_baselines,
     mpi_workers,
     summary,
     train,
@@ -36,6 +38,7 @@ from charlm import (
 )
 from charlm.cli.beginning import BUDGET, NETWORK, begun, model_to_go_on_from, refuse_without_effect, resumed
 from charlm.cli.interrupts import Interrupts
+from charlm.cli.plot import curve_of
 from charlm.cli.watching import Watcher
 
 MPI = "mpi"
@@ -232,6 +235,7 @@ def command(
             corpus, run, notes = begun(sources, out, old, preset, asked, quiet)
         for note in [*corpus.notes, *notes]:
             click.echo(note, err=True)
+        measure_baselines(run, corpus)
         _watch(run, corpus, ranks, quiet, as_json)
 
 
@@ -255,18 +259,22 @@ def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_js
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
     if sentence := ending(run):
         click.echo(sentence, err=True)
+    if run.best_path.exists():
+        fit_mix(run, corpus)
     if as_json:
         click.echo(json.dumps(summary(run) | _forgotten(run), ensure_ascii=False))
     else:
-        _conclude(run, corpus)
+        _conclude(run, corpus, quiet)
 
 
-def _conclude(run: Run, corpus: Corpus) -> None:
+def _conclude(run: Run, corpus: Corpus, quiet: bool) -> None:
     """The result, where everything lies, and the next command to type."""
     figures = summary(run)
     if figures["validation_nats"] is None:
         click.echo(f"Stopped before the first evaluation; the run is in {run.path}")
         return
+    if sys.stdout.isatty() and not quiet:
+        click.echo(f"\n{curve_of(run.path)}")
     click.echo(
         f"Validation loss {figures['validation_nats']:.4f} nats per character ({figures['validation_bpc']:.3f} bits), "
         f"best at step {figures['best_step']:,} of {figures['steps']:,}"

@@ -13,7 +13,6 @@ There is no pickle, so opening a file from a stranger cannot run anything.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,18 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from charlm.errors import CharlmError, CheckpointError, StorageError, in_short
+from charlm.errors import CharlmError, CheckpointError, StorageError
 from charlm.nn.arrays import Floats
 from charlm.nn.model import ModelSpec
 from charlm.nn.stack import State
 from charlm.store.atomic import told_in_one_line, write_atomic
 from charlm.store.strict_json import MOST_NUMBER, parse_json
+from charlm.store.tensors import MOST_HEADER as MOST_HEADER
+from charlm.store.tensors import checksum, packed, read_header, read_tensors, reason_of
 from charlm.text.vocabulary import Vocabulary
 
 FORMAT = 1
 KEY = "charlm"
 READABLE = "make it readable, or name another checkpoint"
-MOST_HEADER = 2**23  # bytes; the largest network needs half of it, the largest vocabulary the rest
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
     Raises StorageError where the disk refuses.
     """
-    from safetensors.numpy import save
-
-    tensors = _tensors(checkpoint)
     head = {
         "format": FORMAT,
         "model": asdict(checkpoint.spec),
         "vocabulary": checkpoint.vocabulary.characters,
         "progress": dict(checkpoint.progress),
     }
-    head["sha256"] = _sha256(head, tensors)
-    write_atomic(path, save(tensors, metadata={KEY: json.dumps(head, sort_keys=True)}))
+    write_atomic(path, packed(KEY, head, _tensors(checkpoint)))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -77,18 +73,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: name a run directory, or a .safetensors file in one")
-    header = _header(path)
-    metadata = header.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or not isinstance(metadata.get(KEY), str):
-        raise CheckpointError(f"{path} is a safetensors file, but charlm did not write it: name a charlm checkpoint")
+    metadata, header = read_header(path, KEY, READABLE)
+    if metadata is None:
+        raise CheckpointError(f"{path} is a safetensors file, but no charlm checkpoint: name one")
     try:
-        head = _Head.of(metadata[KEY])
+        head = _Head.of(metadata)
         head.refuse_other_tensors(header)  # before they are read: they may be many gigabytes
-        return _checkpoint(head, _read_tensors(path, list(header)))
+        return _checkpoint(head, read_tensors(path, list(header), READABLE))
     except StorageError:
         raise
     except (CharlmError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged: {_reason(error)}; use another checkpoint") from None
+        raise CheckpointError(f"{path} is damaged: {reason_of(error)}; use another checkpoint") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -97,39 +92,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """The names, types, shapes and places of all tensors, and the metadata: a length, and so many bytes of JSON.
-
-    safetensors reads them, too, but takes the last of two tensors of one name.
-    """
-    with told_in_one_line("read", path, READABLE), path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        text = file.read(length) if length <= MOST_HEADER else b""  # ours is short, a false one fills the memory
-    if length > MOST_HEADER:
-        raise CheckpointError(f"{path} is not a charlm checkpoint (a header of {length:,} bytes): use another one")
-    try:
-        return dict(parse_json(text))
-    except (ValueError, TypeError) as error:
-        reason = _reason(error)
-        raise CheckpointError(f"{path} is not a whole safetensors file ({reason}): use another checkpoint") from None
-
-
-def _read_tensors(path: Path, names: list[str]) -> dict[str, Floats]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with told_in_one_line("read", path, READABLE), safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise CheckpointError(f"it is not a whole safetensors file ({in_short(error)})") from None
-
-
 def _tensors(checkpoint: Checkpoint) -> dict[str, Floats]:
     arrays = {f"params/{name}": array for name, array in checkpoint.params.items()}
     arrays |= {f"optimizer/{name}": array for name, array in checkpoint.memory.items()}
     arrays |= {f"state/{layer}": array for layer, array in enumerate(checkpoint.state)}
-    # safetensors writes the memory behind an array as it lies there: anything not C-contiguous would come out mixed up.
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return arrays
 
 
 @dataclass(frozen=True)
@@ -180,7 +147,7 @@ class _Head:
 
 
 def _checkpoint(head: _Head, tensors: dict[str, Floats]) -> Checkpoint:
-    if head.sha256 != _sha256(head.summed, tensors):
+    if head.sha256 != checksum(head.summed, tensors):
         raise CheckpointError("its content does not match its checksum")
     if not all(np.isfinite(array).all() for array in tensors.values()):
         raise CheckpointError("it holds values that are not finite numbers")
@@ -197,16 +164,3 @@ def _checkpoint(head: _Head, tensors: dict[str, Floats]) -> Checkpoint:
 
 def _group(tensors: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-
-
-def _sha256(head: Mapping[str, Any], tensors: Mapping[str, Floats]) -> str:
-    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    return in_short(f"{error} is missing" if isinstance(error, KeyError) else error)

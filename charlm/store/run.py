@@ -15,12 +15,15 @@ from charlm.errors import CheckpointError, CorpusError, RunError, StorageError, 
 from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlm.store.config import CONFIG, bounded, config_bytes, file_names, fits, read_config
-from charlm.store.corpus import Corpus
+from charlm.store.corpus import Corpus, read_corpus
+from charlm.store.counts import REMEDY
 from charlm.store.lock import LOCK, locked
+from charlm.store.reading import STANDARD_INPUT
 from charlm.store.strict_json import MOST_NUMBER, parse_json
 
 RUNS = Path("checkpoints")
 FIRST = ("best.safetensors", "last.safetensors")  # what a run that goes on from a model begins with
+MOST_FIGURES = 2**16  # bytes
 MOST_METRICS = 2**22  # bytes; 18,000 records, where a budget gives 220 by default
 
 
@@ -70,6 +73,15 @@ class Run:
         """The picture of the loss."""
         return self.path / "loss.png"
 
+    def figures_path(self, name: str) -> Path:
+        """A small JSON object beside the configuration: "baselines" and "mix", see charlm.baselines and .fitting."""
+        return self.path / f"{name}.json"
+
+    @property
+    def ngram_path(self) -> Path:
+        """The counts of the n-gram that the network is compared with."""
+        return self.path / "ngram.safetensors"
+
     @property
     def sources(self) -> list[str]:
         """Where the corpus was read from, as file names of this system; they need not be UTF-8."""
@@ -85,6 +97,14 @@ class Run:
     def known(self) -> str:
         """The characters that the vocabulary has beside those of the text: `read_corpus` takes them."""
         return str(self.origin["vocabulary"]) if self.origin else ""
+
+    def corpus(self) -> Corpus:
+        """The text, read again from where it came from. Raises CorpusError where it is not there or another by now."""
+        if STANDARD_INPUT in self.sources:
+            raise CorpusError(f"the text of {self.path} came from standard input, where it is gone")
+        corpus = read_corpus(self.sources, known=self.known)
+        self.require(corpus)
+        return corpus
 
     def require(self, corpus: Corpus) -> None:
         """Raise CorpusError for a text that is not this run's, or was read without the characters known before."""
@@ -162,6 +182,22 @@ class Run:
         except ValueError as error:
             raise RunError(f"{self.metrics_path} cannot be read ({error}): restore it, or move it away") from None
         return [self._record(number, line) for number, line in enumerate(lines, 1)]
+
+    def save_figures(self, name: str, figures: Mapping[str, Any]) -> None:
+        """Write such an object."""
+        write_atomic(self.figures_path(name), (json.dumps(figures, indent=2) + "\n").encode())
+
+    def figures(self, name: str) -> dict[str, Any] | None:
+        """Such an object; None where there is none. Raises RunError where the file holds something else."""
+        path = self.figures_path(name)
+        if not path.exists():
+            return None
+        try:
+            with told_in_one_line("read", path, "make it readable"):
+                return dict(parse_json(bounded(path, MOST_FIGURES)))
+        except (ValueError, TypeError) as error:
+            reason = in_short(error)
+            raise RunError(f"{path} cannot be read ({reason}): {REMEDY}") from None
 
     def forget_metrics_after(self, step: int) -> None:
         """Keep the records up to a step: those after the checkpoint that training resumes from will come again."""
@@ -269,7 +305,7 @@ def free_run_path(name: str, runs: Path = RUNS) -> Path:
 def newest_run(runs: Path = RUNS) -> Path:
     """The run under `runs` that was written last, one with a checkpoint if there is any. Raises RunError."""
     every = [config.parent for config in runs.glob(f"*/{CONFIG}")]
-    found = [run for run in every if any(run.glob("*.safetensors"))] or every
+    found = [run for run in every if any(run.glob("[lbs]*.safetensors"))] or every  # last, best, step-...
     if not found:
         raise RunError(f"no run under {runs.resolve()}: name a run directory, or make one with charlm train CORPUS")
     return max(found, key=lambda run: max(file.lstat().st_mtime_ns for file in run.glob("*.*")))

@@ -1,0 +1,240 @@
+"""Mixing: a distribution that is never worse than its parts where it was fitted, and the same text cut anyhow."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runs import LANTERNS, TINY, charlm, copy_of_trained_run, lanterns, run_to_end, short_corpus, tiny_run, trained_run
+
+from charlm import fitting, mixing
+from charlm.baselines import measure_baselines
+from charlm.errors import RunError
+from charlm.fitting import Mix, fit_mix
+from charlm.mixing import Mixture, fit_weight
+from charlm.ngram import Counts, NGram
+from charlm.plan import split
+from charlm.standing import verdict
+from charlm.store.run import Run
+from charlm.trained import TrainedModel, load
+
+TEXT = LANTERNS.read_text("utf-8")[-700:]
+nats = st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=50)
+
+
+@given(nats)
+def test_the_weight_is_the_best(pairs: list[tuple[float, float]]) -> None:
+    """Law: no other weight costs less, found by trying many; the ends are either model alone."""
+    network, counted = np.array(pairs).T
+
+    def cost(weight: float) -> float:
+        return -sum(math.log(weight * math.exp(-a) + (1 - weight) * math.exp(-b)) for a, b in pairs)
+
+    best = fit_weight(network, counted)
+    assert 0 <= best <= 1
+    assert cost(best) <= min(cost(weight) for weight in np.linspace(0, 1, 201)) + 1e-6 * (1 + cost(best))
+    nats = Mixture(_ngram(), best).nats(network, counted)
+    assert nats.sum() == pytest.approx(cost(best), rel=1e-9, abs=1e-9)
+    assert nats.sum() <= min(network.sum(), counted.sum()) * (1 + 1e-9) + 1e-9
+
+
+def _ngram() -> NGram:
+    return NGram.of(Counts.of(np.array([0, 1, 1]), 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("network", "counted", "weight"), [([1.0, 2.0], [2.0, 3.0], 1), ([2.0], [1.0], 0), ([1], [1], 1)]
+)
+def test_one_that_is_always_better_stays_alone(network: list[float], counted: list[float], weight: float) -> None:
+    assert fit_weight(np.array(network), np.array(counted)) == weight
+
+
+def mixed() -> TrainedModel:
+    """The model that was trained once for all tests, mixed."""
+    model = load(trained_run(), mix=True)
+    assert model.mixture is not None and model.mix is not None and 0 <= model.mix.weight < 1
+    return model
+
+
+def test_it_is_the_interpolation_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the surprisals are those of the network and of the n-gram, interpolated; unknown characters, too."""
+    model, alone, text = mixed(), load(trained_run()), TEXT + "€é"
+    assert model.mixture is not None
+    ids = model.vocabulary.encode(text, escape=True)
+    counted = model.mixture.ngram.nats(ids, [model.vocabulary.start])
+    counted[ids == model.vocabulary.escape] += math.log(model.vocabulary.others)
+    weight = model.mixture.weight
+    expected = -np.log(weight * np.exp(-alone.surprisal(text)) + (1 - weight) * np.exp(-counted))
+    np.testing.assert_allclose(model.surprisal(text), expected, rtol=1e-9)
+    assert model.score(text).nats == pytest.approx(expected.sum(), rel=1e-9)
+    assert model.score(TEXT).nats < alone.score(TEXT).nats
+
+
+@given(st.lists(st.integers(0, 700), max_size=6), st.booleans())
+def test_pieces(cuts: list[int], small_groups: bool) -> None:
+    """Law: a text costs the same however it is cut; with reset each piece costs what it costs as a text of its own."""
+    model = mixed()
+    edges = [0, *sorted(cuts), len(TEXT)]
+    pieces = [TEXT[start:end] for start, end in pairwise(edges)]
+    with pytest.MonkeyPatch.context() as patch:
+        if small_groups:
+            patch.setattr(mixing, "GROUP", 100)
+        together = np.concatenate(list(model.surprisals(pieces)))
+        apart = list(model.surprisals(pieces, reset=True))
+    np.testing.assert_allclose(together, model.surprisal(TEXT), atol=2e-5)
+    for piece, nats in zip(pieces, apart, strict=True):
+        np.testing.assert_allclose(nats, model.surprisal(piece), atol=2e-5)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_predictions_and_probabilities(reset: bool) -> None:
+    """Law: rows sum to 1 and hold what `surprisals` says; so does `next_probs`, read on character by character."""
+    model, pieces = mixed(), [TEXT[:300], "", TEXT[300:301], TEXT[301:620]]
+    rows = np.concatenate(list(model.predictions(pieces, reset=reset)))
+    np.testing.assert_allclose(np.exp(rows).sum(axis=1), 1, atol=1e-6)
+    ids = model.vocabulary.encode("".join(pieces))
+    expected = np.concatenate(list(model.surprisals(pieces, reset=reset)))
+    np.testing.assert_allclose(-rows[np.arange(len(ids)), ids], expected, atol=2e-5)
+    state = model.read("")
+    for at, character in enumerate(TEXT[:40]):
+        p = model.next_probs(state)
+        assert p.sum() == pytest.approx(1, abs=1e-6)
+        np.testing.assert_allclose(np.log(p), rows[at], atol=2e-5)
+        state = model.read(character, state)
+    np.testing.assert_allclose(model.next_probs(state), model.next_probs(model.read(TEXT[:40])), atol=1e-6)
+
+
+def test_samples_are_drawn_from_it() -> None:
+    """Law: at temperature 0 each character is the likeliest of `next_probs`; one by one is as side by side."""
+    model = mixed()
+    text = "".join(model.sample("The ", length=30, temperature=0))
+    for at, character in enumerate(text):
+        p = model.next_probs(model.read("The " + text[:at]))[:-1]
+        assert p[model.vocabulary.characters.index(character)] == pytest.approx(p.max(), rel=1e-4)
+    many = model.samples("The ", length=30, rng_seed=3, numbers=range(3))
+    assert many == ["".join(model.sample("The ", length=30, rng_seed=(3, number))) for number in range(3)]
+    assert many != load(trained_run()).samples("The ", length=30, rng_seed=3, numbers=range(3))
+
+
+def test_an_order_of_one(tmp_path: Path) -> None:
+    """Law: an n-gram that looks at nothing before can be mixed with, too."""
+    model = mixed()
+    ids, V = lanterns().ids, len(lanterns().vocabulary) + 1
+    model.mixture = Mixture(NGram.of(Counts.of(ids, V, 1)), 0.5)
+    rows = np.concatenate(list(model.predictions(TEXT)))
+    np.testing.assert_allclose(-rows[np.arange(700), model.vocabulary.encode(TEXT)], model.surprisal(TEXT), atol=2e-5)
+    assert len("".join(model.sample("T", length=9))) == 9
+
+
+# ------------------------------------------------------------------------------------------------------------ fitting
+
+
+def test_what_is_fitted() -> None:
+    """Law: the figures are those of the validation part, by each model alone and by both; both are never worse."""
+    run = Run.open(trained_run())
+    mix = Mix.of(run)
+    assert mix is not None
+    alone, model = load(run.best_path), mixed()
+    validation = split(lanterns().ids, TINY.val_fraction)[1]
+    text = lanterns().vocabulary.decode(validation)
+    assert mix.network_nats == pytest.approx(alone.score(text).nats_per_char, abs=1e-6)
+    assert mix.nats == pytest.approx(model.score(text).nats_per_char, abs=1e-6)
+    assert mix.nats <= min(mix.network_nats, mix.ngram_nats)
+    assert mix.step == alone.progress["step"]
+
+
+def test_fitted_once_for_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: what is kept is taken, and fitted anew when there is a new best checkpoint."""
+    run = Run.open(copy_of_trained_run(tmp_path / "run"))
+    kept = fit_mix(run, lanterns())
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "fit_weight", lambda *_: pytest.fail("fitted again"))
+        assert fit_mix(run, lanterns()) == kept == Mix.of(run)
+    run.save_figures("mix", asdict(kept) | {"step": kept.step - 1, "weight": 0.5})
+    assert fit_mix(run, lanterns()) == kept == Mix.of(run)
+
+
+def test_a_network_that_is_better_alone_stays_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: where mixing gains nothing, nothing is mixed, and that is said."""
+    run = Run.open(copy_of_trained_run(tmp_path / "run"))
+    run.save_figures("mix", asdict(Mix(step=60, weight=1.0, nats=2.0, network_nats=2.0, ngram_nats=3.0)))
+    assert load(run.path, mix=True).surprisal(TEXT).tolist() == load(run.path).surprisal(TEXT).tolist()
+    (tmp_path / "x.txt").write_text(TEXT)
+    plain, both = (charlm(capsys, "score", run.path, tmp_path / "x.txt", *more) for more in ([], ["--mix"]))
+    assert plain.out == both.out and not plain.err
+    assert both.err == "Not mixed: on the validation part 2.000 nats per character become 2.000\n"
+    assert "Both together" not in verdict(run)
+
+
+def test_an_old_run_is_fitted_where_its_text_is_at_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: without the files the same weight comes from the text, nothing is written; without the text it is told."""
+    run = Run.open(copy_of_trained_run(tmp_path / "run"))
+    expected = load(run.path, mix=True).surprisal(TEXT)
+    for missing in (["mix.json"], ["ngram.safetensors"]):
+        for name in missing:
+            (run.path / name).unlink()
+        before = {path.name for path in run.path.iterdir()}
+        np.testing.assert_array_equal(load(run.path, mix=True).surprisal(TEXT), expected)
+        assert {path.name for path in run.path.iterdir()} == before
+    run.config["corpus"]["sources"] = [str(tmp_path / "gone.txt")]
+    run.save_config()
+    done = charlm(capsys, "sample", run.path, "--mix")
+    assert done.is_clear_error(1) and "gone.txt" in done.err and f"charlm train --resume {run.path}" in done.err
+    lone = shutil.copy(run.best_path, tmp_path / "lone.safetensors")
+    assert charlm(capsys, "sample", lone, "--mix").is_clear_error(1)
+
+
+def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: training leaves what --mix needs, also where the text is gone; score and sample say what they do."""
+    text = tmp_path / "x.txt"
+    text.write_bytes(LANTERNS.read_bytes()[:6000])
+    small = ("--hidden", 8, "--batch", 4, "--window", 10, "--steps", 40, "--quiet")
+    done = charlm(capsys, "train", text, *small, "--out", tmp_path / "run", "--json")
+    mix = done.json["mix"]
+    assert mix["nats"] <= min(mix["network_nats"], mix["ngram_nats"]) and mix["nats"] < mix["network_nats"]
+    assert mix["network_nats"] == pytest.approx(done.json["validation_nats"], abs=1e-6)
+    assert f"Both together (--mix) come to {mix['nats']:.2f}." in charlm(capsys, "info", tmp_path / "run").out
+    validation = tmp_path / "v.txt"
+    validation.write_bytes(text.read_bytes()[-600:])
+    text.unlink()
+    scored = charlm(capsys, "score", tmp_path / "run", validation, "--mix", "--json")
+    assert scored.json["nats_per_char"] == pytest.approx(mix["nats"], abs=1e-6)
+    assert scored.err.startswith("Mixed: 0.") and f"together {mix['nats']:.3f}" in scored.err
+    page = charlm(capsys, "score", tmp_path / "run", validation, "--mix", "--html", tmp_path / "p.html")
+    assert page.code == 0 and (tmp_path / "p.html").exists()
+    for count in (1, 3):
+        written = charlm(capsys, "sample", tmp_path / "run", "--mix", "--rng-seed", 1, "-n", 20, "--count", count)
+        assert written.code == 0 and written.err.startswith("Mixed: 0.")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"step": 1}', "null"]
+    + [
+        json.dumps(asdict(Mix(60, 0.5, 1.0, 2.0, 3.0)) | change)
+        for change in ({"weight": 1.1}, {"weight": -0.1}, {"weight": None}, {"step": 0.5}, {"nats": "x"}, {"more": 1})
+    ],
+)
+def test_a_hostile_weight(content: str, tmp_path: Path) -> None:
+    """Law: a file that holds something else is told in one line, with the way out."""
+    run = Run.open(copy_of_trained_run(tmp_path / "run"))
+    run.figures_path("mix").write_text(content)
+    with pytest.raises(RunError, match=r"mix\.json .*remove it, and charlm train --resume makes it again"):
+        load(run.path, mix=True)
+
+
+def test_the_smallest_run(tmp_path: Path) -> None:
+    """Law: one character of validation is enough to fit on."""
+    corpus = short_corpus(tmp_path, 12)
+    run = run_to_end(tiny_run(tmp_path / "run", corpus), corpus)
+    measure_baselines(run, corpus)
+    mix = fit_mix(run, corpus)
+    assert mix.nats <= min(mix.network_nats, mix.ngram_nats)

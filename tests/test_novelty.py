@@ -1,0 +1,146 @@
+"""Novelty: the longest copied run and the share of new runs of 8 characters, held against a plain search."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runs import LANTERNS, TINY, charlm, copy_of_trained_run, lanterns, run_to_end, short_corpus, tiny_run, trained_run
+
+from charlm import novelty as module
+from charlm.errors import CorpusError, RunError
+from charlm.novelty import SPAN, TrainingText, compare
+from charlm.plan import split
+from charlm.store.run import Run
+from charlm.text.vocabulary import Vocabulary
+
+
+def plainly(sample: str, text: str) -> tuple[int, int, int]:
+    """The length of the longest common run, and how many different runs of SPAN there are, and how many are new."""
+    runs = {sample[start:end] for start in range(len(sample)) for end in range(start + 1, len(sample) + 1)}
+    spans = {sample[at : at + SPAN] for at in range(len(sample) - SPAN + 1)}
+    return (
+        max((len(run) for run in runs if run in text), default=0),
+        len(spans),
+        sum(span not in text for span in spans),
+    )
+
+
+def check(sample: str, text: str) -> None:
+    """Compare with the plain search; what is said to be copied is in both."""
+    vocabulary = Vocabulary.of(sample + text + "x")
+    found = TrainingText(vocabulary.encode(text), vocabulary).novelty(sample)
+    assert (len(found.copied), found.spans, found.new_spans) == plainly(sample, text)
+    assert found.copied in text and found.copied in sample
+    assert found.share == (found.new_spans / found.spans if found.spans else None)
+
+
+@given(st.text("ab", max_size=40), st.text("ab", max_size=200), st.integers(1, 50))
+def test_of_two_letters(sample: str, text: str, piece: int) -> None:
+    """Law: what a plain search finds, wherever the text is cut into pieces."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PIECE", piece)
+        check(sample, text)
+
+
+@given(st.text(max_size=30), st.text(max_size=60), st.text(max_size=60), st.text(max_size=20), st.integers(1, 50))
+def test_planted_copies(copied: str, before: str, after: str, around: str, piece: int) -> None:
+    """Law: the same for any characters, where a part of the text is in the sample."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PIECE", piece)
+        check(around + copied + around[::-1], before + copied + after)
+
+
+def test_a_long_copy_in_a_long_text() -> None:
+    """Law: one planted run of 137 characters is found among three million, in place and length, across pieces."""
+    rng = np.random.default_rng(0)
+    text, sample = rng.integers(0, 60, 3_000_000).astype(np.uint8), rng.integers(0, 60, 2000).astype(np.uint8)
+    for where in (5, 2**20 - 60, 2**21 - 137, 2_999_863):
+        one = sample.copy()
+        one[300:437] = text[where : where + 137]
+        one[299], one[437] = (text[where - 1] + 1) % 60, (text[(where + 137) % len(text)] + 1) % 60
+        one[900:925] = text[777:802]
+        start, length, spans, new = compare(one, text, 61)
+        assert (start, length) == (300, 137)
+        assert spans == 1993 and new <= 1993 - 130 - 18
+
+
+def test_numbers_that_agree_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: a run is not called a copy because its number is one: its characters are compared."""
+    monkeypatch.setattr(module, "_characters", lambda V: np.zeros(V, np.uint64))  # every run has the number 0
+    assert compare(np.array([1, 2, 3]), np.array([0, 0, 0, 0, 0]), 4)[:2] == (0, 0)
+
+
+def test_the_training_text_of_a_run() -> None:
+    """Law: the part that was trained on, not the validation part."""
+    found = TrainingText.of(trained_run())
+    training, _ = split(lanterns().ids, TINY.val_fraction)
+    np.testing.assert_array_equal(found.ids, training)
+    assert found.novelty(LANTERNS.read_text("utf-8")[100:200]).copied == LANTERNS.read_text("utf-8")[100:200]
+    assert found.novelty("") == module.Novelty("", 0, 0) and found.novelty("").share is None
+    assert found.novelty("€€€€€€€€€").copied == ""
+
+
+def test_a_text_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: told in one line, before anything is written: gone, changed, from standard input, or no run at all."""
+    corpus = short_corpus(tmp_path)
+    run = run_to_end(tiny_run(tmp_path / "run", corpus), corpus)
+    TrainingText.of(run.path)
+    (tmp_path / "short.txt").write_text("another text, with other letters")
+    with pytest.raises(CorpusError, match="not the one"):
+        TrainingText.of(run.path)
+    (tmp_path / "short.txt").unlink()
+    with pytest.raises(CorpusError, match=r"short\.txt"):
+        TrainingText.of(run.best_path)
+    run.config["corpus"]["sources"] = ["-"]
+    run.save_config()
+    with pytest.raises(CorpusError, match="standard input"):
+        TrainingText.of(run.path)
+    with pytest.raises(RunError):
+        TrainingText.of(tmp_path)
+
+
+# -------------------------------------------------------------------------------------------------- the command line
+
+
+def test_sample_novelty(capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: standard output is as without it; standard error has one line, and it is true."""
+    arguments = ("sample", trained_run(), "--rng-seed", 1, "-n", 200, "--seed", "T")
+    plain, told = charlm(capsys, *arguments), charlm(capsys, *arguments, "--novelty")
+    assert (told.code, told.out) == (0, plain.out)
+    text = LANTERNS.read_text("utf-8")[: len(TrainingText.of(trained_run()).ids)]
+    length, spans, new = plainly(plain.out[1:], text)
+    assert told.err.startswith(f"Longest run copied from the training text: {length} characters, ")
+    assert told.err.endswith(f"; {new / spans:.0%} of its runs of 8 characters are new\n")
+    assert told.err.count("\n") == 1
+
+
+def test_many_samples_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: a line for each sample; with --json the same in each record."""
+    arguments = ("sample", trained_run(), "--rng-seed", 1, "-n", 60, "--count", 3, "--novelty")
+    lines, records = charlm(capsys, *arguments), charlm(capsys, *arguments, "--json")
+    assert lines.err.count("Longest run copied") == 3 and not records.err
+    for line, record in zip(lines.err.splitlines(), records.out.splitlines(), strict=True):
+        found = json.loads(record)
+        assert f"{len(found['copied'])} characters, {found['copied']!r}; {found['new_8grams']:.0%} of" in line
+
+
+def test_a_long_copy_is_shortened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: what is shown of a copied run is escaped and fits in a line; its length is told in full."""
+    (tmp_path / "x.txt").write_text("ab\n" * 400)
+    charlm(capsys, "train", tmp_path / "x.txt", "--hidden", 8, "--steps", 60, "--out", tmp_path / "run", "--quiet")
+    done = charlm(capsys, "sample", tmp_path / "run", "--novelty", "-n", 300, "--temperature", 0, "--seed", "a")
+    assert "300 characters, 'b\\nab\\n" in done.err and "...'; 0% of its runs" in done.err
+    assert done.err.count("\n") <= 2 and max(map(len, done.err.splitlines())) < 200
+
+
+def test_without_the_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run.open(copy_of_trained_run(tmp_path / "run"))
+    run.config["corpus"]["sources"] = [str(tmp_path / "gone.txt")]
+    run.save_config()
+    done = charlm(capsys, "sample", run.path, "--novelty")
+    assert done.is_clear_error(1) and "gone.txt" in done.err
