@@ -88,7 +88,11 @@ class Cell(ABC):
         return copy
 
 
-def gates_of(packed: Floats, count: int) -> tuple[Floats, ...]:
-    """The `count` gates packed side by side in the last axis, as views."""
-    size = packed.shape[-1] // count
-    return tuple(packed[..., gate * size : (gate + 1) * size] for gate in range(count))
+def planes(packed: Floats, gates: int) -> Floats:
+    """Gates packed side by side in the last axis, (..., G H), as a view that has each for itself, (G, ..., H)."""
+    return np.moveaxis(packed.reshape(*packed.shape[:-1], gates, -1), -2, 0)
+
+
+def by_step(gates: Floats) -> Floats:
+    """The view (T, G, B, H) of gates (G, T, B, H): all gates of one time step after the other."""
+    return gates.swapaxes(0, 1)

@@ -17,29 +17,28 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, gates_of
+from charlm.nn.cell import Cell, by_step, planes
 from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
+from charlm.nn.products import Product
 
 
 class Weights(NamedTuple):
-    """What one update's forward and backward passes read: copies in the layout that makes each step cheap."""
+    """What one update's forward and backward passes read: copies in which every gate is a matrix for itself."""
 
-    W: Floats  # (D, 3H), z and r halved: see sigmoid_of_double
-    b: Floats  # (3H,),   z and r halved
-    U_zr: Floats  # (H, 2H), halved
-    U_c: Floats  # (H, H)
-    W_T: Floats  # (3H, D), as given
-    U_zr_T: Floats  # (2H, H), as given
-    U_c_T: Floats  # (H, H), as given
+    W: Floats  # (3, D, H), z and r halved: see sigmoid_of_double
+    b: Floats  # (3, H),    z and r halved
+    U: Floats  # (3, H, H), z and r halved
+    W_given: Floats  # (3, D, H)
+    U_given: Floats  # (3, H, H)
 
 
 class Tape(NamedTuple):
     """What forward leaves for backward; valid until the cell's next forward, consumed by backward."""
 
     inputs: Ids | Floats  # (T, B) or (T, B, D)
-    gates: Floats  # (T, B, 3H): z, r and c
+    gates: Floats  # (3, T, B, H): z, r and c
     reset: Floats  # (T, B, H): r * h
     states: Floats  # (T + 1, B, H): h before the first step, and after every step
 
@@ -67,59 +66,45 @@ class GRU(Cell):
 
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
         """Lay out the parameters for the passes of one update."""
-        H2 = 2 * self.hidden_size
-        W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
+        W, U, b = (self._copy(name, planes(params[name], 3)) for name in ("W", "U", "b"))
         for array in (W, U, b):
-            array[..., :H2] *= 0.5
-        return Weights(
-            W=W,
-            b=b,
-            U_zr=U[:, :H2].copy(),
-            U_c=U[:, H2:].copy(),
-            W_T=self._copy("W_T", params["W"].T),
-            U_zr_T=params["U"][:, :H2].T.copy(),
-            U_c_T=params["U"][:, H2:].T.copy(),
-        )
+            array[:2] *= 0.5
+        W_given, U_given = (self._copy(f"{name} given", planes(params[name], 3)) for name in ("W", "U"))
+        return Weights(W, b, U, W_given, U_given)
 
     def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h (B, H)."""
         T, B = inputs.shape[:2]
         H = self.hidden_size
-        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", T, B, 3 * H))
+        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", 3, T, B, H))
         reset = self._buffers("reset", T, B, H)
         states = self._buffers("states", T + 1, B, H)
-        from_h = self._buffers("from_h", B, 2 * H)
-        from_reset = self._buffers("from_reset", B, H)
+        times_U_zr = Product("U_zr", weights.U[:2], B, self._buffers)
+        times_U_c = Product("U_c", weights.U[2], B, self._buffers)
 
         states[0] = state
-        for t in range(T):
-            h, h_next = states[t], states[t + 1]
-            a_zr, a_c = gates[t, :, : 2 * H], gates[t, :, 2 * H :]
-
-            a_zr += np.matmul(h, weights.U_zr, out=from_h)
-            zr = sigmoid_of_double(a_zr)
-            z, r = zr[:, :H], zr[:, H:]
-
-            rh = np.multiply(r, h, out=reset[t])
-            a_c += np.matmul(rh, weights.U_c, out=from_reset)
+        for h, h_next, a_zr, a_c, rh in zip(states, states[1:], by_step(gates[:2]), gates[2], reset, strict=False):
+            a_zr += times_U_zr(h)
+            z, r = sigmoid_of_double(a_zr)
+            np.multiply(r, h, out=rh)
+            a_c += times_U_c(rh)
             c = np.tanh(a_c, out=a_c)
             mix(z, c, h, out=h_next)
         return states[1:], states[T].copy(), Tape(inputs, gates, reset, states)
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h, z, r and c (T, B, H) of a window."""
-        return {"h": tape.states[1:], **dict(zip("zrc", gates_of(tape.gates, 3), strict=True))}
+        return {"h": tape.states[1:], **dict(zip("zrc", tape.gates, strict=True))}
 
     def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
         """One time step; the output is the next state."""
-        h, H2 = state, 2 * self.hidden_size
+        h = state
         a = project_step(x, weights.W, weights.b)
-        a_zr, a_c = a[:, :H2], a[:, H2:]
+        a_zr, a_c = a[:2], a[2]
 
-        a_zr += h @ weights.U_zr
-        zr = sigmoid_of_double(a_zr)
-        z, r = zr[:, : H2 // 2], zr[:, H2 // 2 :]
-        a_c += (r * h) @ weights.U_c
+        a_zr += h @ weights.U[:2]
+        z, r = sigmoid_of_double(a_zr)
+        a_c += (r * h) @ weights.U[2]
         c = np.tanh(a_c, out=a_c)
         h = mix(z, c, h, out=np.empty_like(h))
         return h, h
@@ -134,30 +119,34 @@ class GRU(Cell):
         inputs, gates, reset, states = tape
         T, B, H = doutputs.shape
         da = gate_slopes(gates, states, states, self._buffers)
-        dh, drh, from_zr = (self._buffers(name, B, H) for name in ("dh", "drh", "from_zr"))
+        keep, r, _ = gates  # keep = 1 - z, left there by gate_slopes
+        U_T = weights.U_given.swapaxes(1, 2)
+        times_U_zr_T = Product("U_zr_T", U_T[:2], B, self._buffers)
+        times_U_c_T = Product("U_c_T", U_T[2], B, self._buffers)
 
+        dh = self._buffers("dh", B, H)
         dh[...] = 0
         for t in reversed(range(T)):
-            keep, r, _ = gates_of(gates[t], 3)  # keep = 1 - z, left there by gate_slopes
-            da_z, da_r, da_c = gates_of(da[t], 3)
+            da_z, da_r, da_c = da[:, t]
             dh += doutputs[t]
-
             da_z *= dh
             da_c *= dh
-            np.matmul(da_c, weights.U_c_T, out=drh)
+            drh = times_U_c_T(da_c)
             da_r *= drh
+            via_z, via_r = times_U_zr_T(da[:2, t])
 
-            dh *= keep
-            drh *= r
+            dh *= keep[t]
+            drh *= r[t]
             dh += drh
-            dh += np.matmul(da[t, :, : 2 * H], weights.U_zr_T, out=from_zr)
+            dh += via_z
+            dh += via_r
 
-        da_rows = da.reshape(T * B, 3 * H)
+        da_rows, dU = da.reshape(3, T * B, H), planes(grads["U"], 3)
         h_rows, rh_rows = states[:T].reshape(T * B, H), reset.reshape(T * B, H)
-        np.matmul(h_rows.T, da_rows[:, : 2 * H], out=grads["U"][:, : 2 * H])
-        np.matmul(rh_rows.T, da_rows[:, 2 * H :], out=grads["U"][:, 2 * H :])
-        project_back(inputs, da, grads["W"], grads["b"])
-        return input_slope(inputs, da, weights.W_T, self._buffers)
+        np.matmul(h_rows.T, da_rows[:2], out=dU[:2])
+        np.matmul(rh_rows.T, da_rows[2], out=dU[2])
+        project_back(inputs, da, planes(grads["W"], 3), planes(grads["b"], 3))
+        return input_slope(inputs, da, weights.W_given, self._buffers)
 
 
 def mix(z: Floats, c: Floats, h: Floats, out: Floats) -> Floats:
@@ -169,18 +158,18 @@ def mix(z: Floats, c: Floats, h: Floats, out: Floats) -> Floats:
 
 
 def gate_slopes(gates: Floats, states: Floats, beside_r: Floats, buffers: Buffers) -> Floats:
-    """What the slopes of a step are multiplied with, (T, B, 3H), for the whole window at once:
+    """What the slopes of a step are multiplied with, (3, T, B, H), for the whole window at once:
 
     (c - h) * z (1 - z)        beside_r * r (1 - r)        z * (1 - c c)
 
-    gates: z, r, c (T, B, 3H), where z is turned into 1 - z and c is lost. beside_r (T or more, B, H): what r
+    gates: z, r, c (3, T, B, H), where z is turned into 1 - z and c is lost. beside_r (T or more, B, H): what r
     multiplies, h itself (reset before) or its image (reset after).
     """
-    T, B, H3 = gates.shape
-    slopes = buffers("slopes", T, B, H3)
-    for piece in time_pieces(T, B * H3 // 3):
-        z, r, c = gates_of(gates[piece], 3)
-        s_z, s_r, s_c = gates_of(slopes[piece], 3)
+    G, T, B, H = gates.shape
+    slopes = buffers("slopes", G, T, B, H)
+    for piece in time_pieces(T, B * H):
+        z, r, c = gates[:, piece]
+        s_z, s_r, s_c = slopes[:, piece]
         tanh_slope(c, out=s_c)
         s_c *= z
         sigmoid_slope(r, out=s_r)

@@ -19,27 +19,28 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, gates_of
+from charlm.nn.cell import Cell, by_step, planes
 from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
+from charlm.nn.products import Product
 
 
 class Weights(NamedTuple):
-    """What one update's forward and backward passes read: copies in the layout that makes each step cheap."""
+    """What one update's forward and backward passes read: copies in which every gate is a matrix for itself."""
 
-    W: Floats  # (D, 4H), i, f and o halved: see sigmoid_of_double
-    b: Floats  # (4H,),   i, f and o halved
-    U: Floats  # (H, 4H), i, f and o halved
-    W_T: Floats  # (4H, D), as given
-    U_T: Floats  # (4H, H), as given
+    W: Floats  # (4, D, H), i, f and o halved: see sigmoid_of_double
+    b: Floats  # (4, H),    i, f and o halved
+    U: Floats  # (4, H, H), i, f and o halved
+    W_given: Floats  # (4, D, H)
+    U_given: Floats  # (4, H, H)
 
 
 class Tape(NamedTuple):
     """What forward leaves for backward; valid until the cell's next forward, consumed by backward."""
 
     inputs: Ids | Floats  # (T, B) or (T, B, D)
-    gates: Floats  # (T, B, 4H): i, f, o and g
+    gates: Floats  # (4, T, B, H): i, f, o and g
     h: Floats  # (T + 1, B, H): before the first step, and after every step
     c: Floats  # (T + 1, B, H): the same
     tanh_c: Floats  # (T, B, H): of c after every step
@@ -77,28 +78,27 @@ class LSTM(Cell):
 
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
         """Lay out the parameters for the passes of one update."""
-        H3 = 3 * self.hidden_size
-        W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
+        W, U, b = (self._copy(name, planes(params[name], 4)) for name in ("W", "U", "b"))
         for array in (W, U, b):
-            array[..., :H3] *= 0.5
-        return Weights(W=W, b=b, U=U, W_T=self._copy("W_T", params["W"].T), U_T=params["U"].T.copy())
+            array[:3] *= 0.5
+        W_given, U_given = (self._copy(f"{name} given", planes(params[name], 4)) for name in ("W", "U"))
+        return Weights(W, b, U, W_given, U_given)
 
     def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h and c (2, B, H)."""
         T, B = inputs.shape[:2]
         H = self.hidden_size
-        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", T, B, 4 * H))
+        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", 4, T, B, H))
         h_all, c_all = (self._buffers(name, T + 1, B, H) for name in ("h", "c"))
-        tanh_c = self._buffers("tanh_c", T, B, H)
-        from_h, new = self._buffers("from_h", B, 4 * H), self._buffers("new", B, H)
+        tanh_c, new = self._buffers("tanh_c", T, B, H), self._buffers("new", B, H)
+        times_U = Product("U", weights.U, B, self._buffers)
 
         h_all[0], c_all[0] = state
-        for t in range(T):
-            a, c, c_next = gates[t], c_all[t], c_all[t + 1]
-            a += np.matmul(h_all[t], weights.U, out=from_h)
-            sigmoid_of_double(a[:, : 3 * H])
-            np.tanh(a[:, 3 * H :], out=a[:, 3 * H :])
-            i, f, o, g = gates_of(a, 4)
+        for t, a in enumerate(by_step(gates)):
+            c, c_next = c_all[t], c_all[t + 1]
+            a += times_U(h_all[t])
+            i, f, o = sigmoid_of_double(a[:3])
+            g = np.tanh(a[3], out=a[3])
 
             np.multiply(f, c, out=c_next)
             c_next += np.multiply(i, g, out=new)
@@ -109,16 +109,15 @@ class LSTM(Cell):
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h, c, tanh_c, i, f, o and g (T, B, H) of a window; h and the two of c after every step."""
         states = {"h": tape.h[1:], "c": tape.c[1:], "tanh_c": tape.tanh_c}
-        return {**states, **dict(zip("ifog", gates_of(tape.gates, 4), strict=True))}
+        return {**states, **dict(zip("ifog", tape.gates, strict=True))}
 
     def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
         """One time step; the output is h of the next state."""
-        (h, c), H3 = state, 3 * self.hidden_size
+        h, c = state
         a = project_step(x, weights.W, weights.b)
         a += h @ weights.U
-        sigmoid_of_double(a[:, :H3])
-        np.tanh(a[:, H3:], out=a[:, H3:])
-        i, f, o, g = gates_of(a, 4)
+        i, f, o = sigmoid_of_double(a[:3])
+        g = np.tanh(a[3], out=a[3])
 
         after = np.empty_like(state)
         np.add(f * c, i * g, out=after[1])
@@ -130,36 +129,37 @@ class LSTM(Cell):
 
         dc  += dh * o (1 - tanh(c')^2)          da_o = dh * tanh(c') * o (1 - o)
         da_i = dc * g * i (1 - i)               da_f = dc * c * f (1 - f)        da_g = dc * i * (1 - g g)
-        dc  <- dc * f                           dh  <- da U^T
+        dc  <- dc * f                           dh  <- the sum of da U^T over the gates
         """
         T, B, H = doutputs.shape
         da, dc_dh = self._slopes(tape)
+        f = tape.gates[1]
+        times_U_T = Product("U_T", weights.U_given.swapaxes(1, 2), B, self._buffers)
         dh, dc, via_h = (self._buffers(name, B, H) for name in ("dh", "dc", "via_h"))
         dh[...] = 0
         dc[...] = 0
         for t in reversed(range(T)):
             dh += doutputs[t]
             dc += np.multiply(dh, dc_dh[t], out=via_h)
-            da_i, da_f, da_o, da_g = gates_of(da[t], 4)
+            da_i, da_f, da_o, da_g = da[:, t]
             da_i *= dc
             da_f *= dc
             da_o *= dh
             da_g *= dc
-            dc *= tape.gates[t, :, H : 2 * H]
-            np.matmul(da[t], weights.U_T, out=dh)
+            dc *= f[t]
+            np.sum(times_U_T(da[:, t]), axis=0, out=dh)
 
-        np.matmul(tape.h[:T].reshape(T * B, H).T, da.reshape(T * B, 4 * H), out=grads["U"])
-        project_back(tape.inputs, da, grads["W"], grads["b"])
-        return input_slope(tape.inputs, da, weights.W_T, self._buffers)
+        np.matmul(tape.h[:T].reshape(T * B, H).T, da.reshape(4, T * B, H), out=planes(grads["U"], 4))
+        project_back(tape.inputs, da, planes(grads["W"], 4), planes(grads["b"], 4))
+        return input_slope(tape.inputs, da, weights.W_given, self._buffers)
 
     def _slopes(self, tape: Tape) -> tuple[Floats, Floats]:
-        """What dc (for o: dh) is multiplied with, (T, B, 4H), and dc'/dh' = o (1 - tanh(c')^2), (T, B, H)."""
-        T, B, H4 = tape.gates.shape
-        H = H4 // 4
-        slopes, dc_dh = self._buffers("slopes", T, B, H4), self._buffers("dc_dh", T, B, H)
+        """What dc (for o: dh) is multiplied with, (4, T, B, H), and dc'/dh' = o (1 - tanh(c')^2), (T, B, H)."""
+        G, T, B, H = tape.gates.shape
+        slopes, dc_dh = self._buffers("slopes", G, T, B, H), self._buffers("dc_dh", T, B, H)
         for piece in time_pieces(T, B * H):
-            i, f, o, g = gates_of(tape.gates[piece], 4)
-            s_i, s_f, s_o, s_g = gates_of(slopes[piece], 4)
+            i, f, o, g = tape.gates[:, piece]
+            s_i, s_f, s_o, s_g = slopes[:, piece]
             sigmoid_slope(i, out=s_i)
             s_i *= g
             sigmoid_slope(f, out=s_f)
