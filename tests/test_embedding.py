@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.nn.arrays import Buffers
 from charlm.nn.embedding import is_ids, project, project_back, sum_rows_by_id
 
 ID_DTYPES = [np.uint8, np.uint16, np.int32, np.int64]
@@ -20,10 +21,10 @@ def test_ids_are_projected_as_one_hot_vectors(seed: int, dtype: type) -> None:
     rng = np.random.default_rng(seed)
     ids = rng.integers(D, size=(T, B)).astype(dtype)
     W, b = rng.standard_normal((G, D, H)), rng.standard_normal((G, H))
-    kept_W, kept_b, out = W.copy(), b.copy(), np.full((G, T, B, H), np.nan)
-    assert project(ids, W, b, out) is out
+    kept_W, kept_b, out = W.copy(), b.copy(), np.full((T, G, B, H), np.nan)
+    assert project(ids, W, b, out, Buffers(np.float64)) is out
     for gate in range(G):
-        np.testing.assert_allclose(out[gate], np.eye(D)[ids] @ W[gate] + b[gate], rtol=0, atol=1e-14)
+        np.testing.assert_allclose(out[:, gate], np.eye(D)[ids] @ W[gate] + b[gate], rtol=0, atol=1e-14)
     np.testing.assert_array_equal(W, kept_W)
     np.testing.assert_array_equal(b, kept_b)
 
@@ -33,9 +34,9 @@ def test_vectors_are_projected_one_by_one(seed: int) -> None:
     """project(x)[g, t, b] = x[t, b] @ W[g] + b[g] for every gate, step and stream."""
     rng = np.random.default_rng(seed)
     x, W, b = rng.standard_normal((T, B, D)), rng.standard_normal((G, D, H)), rng.standard_normal((G, H))
-    out = project(x, W, b, np.full((G, T, B, H), np.nan))
+    out = project(x, W, b, np.full((T, G, B, H), np.nan), Buffers(np.float64))
     for g, t, stream in np.ndindex(G, T, B):
-        np.testing.assert_allclose(out[g, t, stream], x[t, stream] @ W[g] + b[g], rtol=0, atol=1e-13)
+        np.testing.assert_allclose(out[t, g, stream], x[t, stream] @ W[g] + b[g], rtol=0, atol=1e-13)
 
 
 @given(SEEDS, st.booleans())

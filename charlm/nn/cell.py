@@ -93,6 +93,6 @@ def planes(packed: Floats, gates: int) -> Floats:
     return np.moveaxis(packed.reshape(*packed.shape[:-1], gates, -1), -2, 0)
 
 
-def by_step(gates: Floats) -> Floats:
-    """The view (T, G, B, H) of gates (G, T, B, H): all gates of one time step after the other."""
+def by_gate(gates: Floats) -> Floats:
+    """The view (G, T, B, H) of gates (T, G, B, H): every gate over all time steps."""
     return gates.swapaxes(0, 1)

@@ -12,26 +12,27 @@ from typing import TypeGuard
 import numpy as np
 
 from charlm.nn.arrays import Buffers, Floats, Ids
+from charlm.nn.products import times
 
-ROWS = 512  # of a product with as many gates, so that what is summed over the gates is still in the cache
 FEW = 2**14  # elements of a one-hot matrix that is worth making
 
 
-def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats) -> Floats:
-    """x W + b for every gate, time step and stream, written to `out (G, T, B, H)`.
+def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats, buffers: Buffers) -> Floats:
+    """x W + b for every time step, gate and stream, written to `out (T, G, B, H)`.
 
     inputs: ids (T, B), each meaning a one-hot vector of W's height, or vectors (T, B, D). W: (G, D, H), b: (G, H).
     """
-    for W_gate, b_gate, a in zip(W, b, out, strict=True):
-        rows = a.reshape(-1, a.shape[-1])
-        if is_ids(inputs):
-            few = len(W_gate) < len(rows)  # then adding b to the V rows of W costs less than to the T*B rows of a
-            np.take(W_gate + b_gate if few else W_gate, inputs.reshape(-1), axis=0, out=rows, mode="clip")
-            if few:
-                continue
-        else:
-            np.matmul(inputs.reshape(-1, inputs.shape[-1]), W_gate, out=rows)
-        rows += b_gate
+    G, D, H = W.shape
+    if not is_ids(inputs):
+        times_W = times("W", W, inputs.shape[1], buffers)
+        for x, a in zip(inputs, out, strict=True):
+            np.add(times_W(x), b[:, None], out=a)
+        return out
+    few = D < inputs.size  # then adding b to the D rows of W costs less than to the T*B rows of the result
+    rows = (W + b[:, None] if few else W).reshape(G * D, H)
+    np.take(rows, inputs[:, None].astype(np.intp) + D * np.arange(G)[:, None], axis=0, out=out, mode="clip")
+    if not few:
+        out += b[:, None]
     return out
 
 
@@ -60,13 +61,12 @@ def input_slope(inputs: Ids | Floats, da: Floats, W: Floats, buffers: Buffers) -
     """
     if is_ids(inputs):
         return None
-    G, T, B, H = da.shape
-    rows, W_T = da.reshape(G, T * B, H), W.swapaxes(1, 2)
-    slope = buffers("input_slope", T * B, W.shape[1])
-    for start in range(0, T * B, ROWS):
-        piece = slice(start, start + ROWS)
-        np.sum(np.matmul(rows[:, piece], W_T), axis=0, out=slope[piece])
-    return slope.reshape(T, B, -1)
+    _, T, B, _ = da.shape
+    slope = buffers("input_slope", T, B, W.shape[1])
+    times_W_T = times("W_T", W.swapaxes(1, 2), B, buffers, each=True)
+    for t in range(T):
+        np.sum(times_W_T(da[:, t]), axis=0, out=slope[t])
+    return slope
 
 
 def sum_rows_by_id(ids: Ids, rows: Floats, out: Floats) -> None:

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, by_step, planes
+from charlm.nn.cell import Cell, by_gate, planes
 from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
-from charlm.nn.products import Product
+from charlm.nn.products import times
 
 
 class Weights(NamedTuple):
@@ -38,7 +38,7 @@ class Tape(NamedTuple):
     """What forward leaves for backward; valid until the cell's next forward, consumed by backward."""
 
     inputs: Ids | Floats  # (T, B) or (T, B, D)
-    gates: Floats  # (3, T, B, H): z, r and c
+    gates: Floats  # (T, 3, B, H): z, r and c
     reset: Floats  # (T, B, H): r * h
     states: Floats  # (T + 1, B, H): h before the first step, and after every step
 
@@ -76,14 +76,15 @@ class GRU(Cell):
         """Run over a window; the outputs are h, the state is h (B, H)."""
         T, B = inputs.shape[:2]
         H = self.hidden_size
-        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", 3, T, B, H))
+        gates = project(inputs, weights.W, weights.b, self._buffers("gates", T, 3, B, H), self._buffers)
         reset = self._buffers("reset", T, B, H)
         states = self._buffers("states", T + 1, B, H)
-        times_U_zr = Product("U_zr", weights.U[:2], B, self._buffers)
-        times_U_c = Product("U_c", weights.U[2], B, self._buffers)
+        times_U_zr = times("U_zr", weights.U[:2], B, self._buffers)
+        times_U_c = times("U_c", weights.U[2], B, self._buffers)
 
         states[0] = state
-        for h, h_next, a_zr, a_c, rh in zip(states, states[1:], by_step(gates[:2]), gates[2], reset, strict=False):
+        for h, h_next, a, rh in zip(states, states[1:], gates, reset, strict=False):
+            a_zr, a_c = a[:2], a[2]
             a_zr += times_U_zr(h)
             z, r = sigmoid_of_double(a_zr)
             np.multiply(r, h, out=rh)
@@ -94,7 +95,7 @@ class GRU(Cell):
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h, z, r and c (T, B, H) of a window."""
-        return {"h": tape.states[1:], **dict(zip("zrc", tape.gates, strict=True))}
+        return {"h": tape.states[1:], **dict(zip("zrc", by_gate(tape.gates), strict=True))}
 
     def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
         """One time step; the output is the next state."""
@@ -119,10 +120,10 @@ class GRU(Cell):
         inputs, gates, reset, states = tape
         T, B, H = doutputs.shape
         da = gate_slopes(gates, states, states, self._buffers)
-        keep, r, _ = gates  # keep = 1 - z, left there by gate_slopes
+        keep, r, _ = by_gate(gates)  # keep = 1 - z, left there by gate_slopes
         U_T = weights.U_given.swapaxes(1, 2)
-        times_U_zr_T = Product("U_zr_T", U_T[:2], B, self._buffers)
-        times_U_c_T = Product("U_c_T", U_T[2], B, self._buffers)
+        times_U_zr_T = times("U_zr_T", U_T[:2], B, self._buffers, each=True)
+        times_U_c_T = times("U_c_T", U_T[2], B, self._buffers)
 
         dh = self._buffers("dh", B, H)
         dh[...] = 0
@@ -162,13 +163,13 @@ def gate_slopes(gates: Floats, states: Floats, beside_r: Floats, buffers: Buffer
 
     (c - h) * z (1 - z)        beside_r * r (1 - r)        z * (1 - c c)
 
-    gates: z, r, c (3, T, B, H), where z is turned into 1 - z and c is lost. beside_r (T or more, B, H): what r
+    gates: z, r, c (T, 3, B, H), where z is turned into 1 - z and c is lost. beside_r (T or more, B, H): what r
     multiplies, h itself (reset before) or its image (reset after).
     """
-    G, T, B, H = gates.shape
+    T, G, B, H = gates.shape
     slopes = buffers("slopes", G, T, B, H)
     for piece in time_pieces(T, B * H):
-        z, r, c = gates[:, piece]
+        z, r, c = by_gate(gates[piece])
         s_z, s_r, s_c = slopes[:, piece]
         tanh_slope(c, out=s_c)
         s_c *= z

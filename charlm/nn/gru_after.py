@@ -18,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Floats, Ids
-from charlm.nn.cell import Cell, by_step, planes
+from charlm.nn.cell import Cell, by_gate, planes
 from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double
 from charlm.nn.gru import gate_slopes, mix
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
-from charlm.nn.products import Product
+from charlm.nn.products import times
 
 
 class Weights(NamedTuple):
@@ -41,7 +41,7 @@ class Tape(NamedTuple):
     """What forward leaves for backward; valid until the cell's next forward, consumed by backward."""
 
     inputs: Ids | Floats  # (T, B) or (T, B, D)
-    gates: Floats  # (3, T, B, H): z, r and c
+    gates: Floats  # (T, 3, B, H): z, r and c
     q: Floats  # (T, B, H)
     states: Floats  # (T + 1, B, H): h before the first step, and after every step
 
@@ -80,14 +80,15 @@ class GRUResetAfter(Cell):
         """Run over a window; the outputs are h, the state is h (B, H)."""
         T, B = inputs.shape[:2]
         H = self.hidden_size
-        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", 3, T, B, H))
+        gates = project(inputs, weights.W, weights.b, self._buffers("gates", T, 3, B, H), self._buffers)
         q_all = self._buffers("q", T, B, H)
         states = self._buffers("states", T + 1, B, H)
         reset_q = self._buffers("reset_q", B, H)
-        times_U = Product("U", weights.U, B, self._buffers)
+        times_U = times("U", weights.U, B, self._buffers)
 
         states[0] = state
-        for h, h_next, a_zr, a_c, q in zip(states, states[1:], by_step(gates[:2]), gates[2], q_all, strict=False):
+        for h, h_next, a, q in zip(states, states[1:], gates, q_all, strict=False):
+            a_zr, a_c = a[:2], a[2]
             from_h = times_U(h)
             a_zr += from_h[:2]
             z, r = sigmoid_of_double(a_zr)
@@ -99,7 +100,7 @@ class GRUResetAfter(Cell):
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h, z, r and c (T, B, H) of a window."""
-        return {"h": tape.states[1:], **dict(zip("zrc", tape.gates, strict=True))}
+        return {"h": tape.states[1:], **dict(zip("zrc", by_gate(tape.gates), strict=True))}
 
     def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
         """One time step; the output is the next state."""
@@ -126,9 +127,9 @@ class GRUResetAfter(Cell):
         inputs, gates, q_all, states = tape
         T, B, H = doutputs.shape
         da = gate_slopes(gates, states, q_all, self._buffers)
-        keep, r, _ = gates  # keep = 1 - z, left there by gate_slopes
+        keep, r, _ = by_gate(gates)  # keep = 1 - z, left there by gate_slopes
         dhu = self._buffers("dhu", 3, T, B, H)  # slopes of h U: da_z, da_r and dq
-        times_U_T = Product("U_T", weights.U_given.swapaxes(1, 2), B, self._buffers)
+        times_U_T = times("U_T", weights.U_given.swapaxes(1, 2), B, self._buffers, each=True)
 
         dh = self._buffers("dh", B, H)
         dh[...] = 0

@@ -19,11 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, by_step, planes
+from charlm.nn.cell import Cell, by_gate, planes
 from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
-from charlm.nn.products import Product
+from charlm.nn.products import times
 
 
 class Weights(NamedTuple):
@@ -40,7 +40,7 @@ class Tape(NamedTuple):
     """What forward leaves for backward; valid until the cell's next forward, consumed by backward."""
 
     inputs: Ids | Floats  # (T, B) or (T, B, D)
-    gates: Floats  # (4, T, B, H): i, f, o and g
+    gates: Floats  # (T, 4, B, H): i, f, o and g
     h: Floats  # (T + 1, B, H): before the first step, and after every step
     c: Floats  # (T + 1, B, H): the same
     tanh_c: Floats  # (T, B, H): of c after every step
@@ -88,13 +88,13 @@ class LSTM(Cell):
         """Run over a window; the outputs are h, the state is h and c (2, B, H)."""
         T, B = inputs.shape[:2]
         H = self.hidden_size
-        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", 4, T, B, H))
+        gates = project(inputs, weights.W, weights.b, self._buffers("gates", T, 4, B, H), self._buffers)
         h_all, c_all = (self._buffers(name, T + 1, B, H) for name in ("h", "c"))
         tanh_c, new = self._buffers("tanh_c", T, B, H), self._buffers("new", B, H)
-        times_U = Product("U", weights.U, B, self._buffers)
+        times_U = times("U", weights.U, B, self._buffers)
 
         h_all[0], c_all[0] = state
-        for t, a in enumerate(by_step(gates)):
+        for t, a in enumerate(gates):
             c, c_next = c_all[t], c_all[t + 1]
             a += times_U(h_all[t])
             i, f, o = sigmoid_of_double(a[:3])
@@ -109,7 +109,7 @@ class LSTM(Cell):
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h, c, tanh_c, i, f, o and g (T, B, H) of a window; h and the two of c after every step."""
         states = {"h": tape.h[1:], "c": tape.c[1:], "tanh_c": tape.tanh_c}
-        return {**states, **dict(zip("ifog", tape.gates, strict=True))}
+        return {**states, **dict(zip("ifog", by_gate(tape.gates), strict=True))}
 
     def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
         """One time step; the output is h of the next state."""
@@ -133,8 +133,8 @@ class LSTM(Cell):
         """
         T, B, H = doutputs.shape
         da, dc_dh = self._slopes(tape)
-        f = tape.gates[1]
-        times_U_T = Product("U_T", weights.U_given.swapaxes(1, 2), B, self._buffers)
+        f = tape.gates[:, 1]
+        times_U_T = times("U_T", weights.U_given.swapaxes(1, 2), B, self._buffers, each=True)
         dh, dc, via_h = (self._buffers(name, B, H) for name in ("dh", "dc", "via_h"))
         dh[...] = 0
         dc[...] = 0
@@ -155,10 +155,10 @@ class LSTM(Cell):
 
     def _slopes(self, tape: Tape) -> tuple[Floats, Floats]:
         """What dc (for o: dh) is multiplied with, (4, T, B, H), and dc'/dh' = o (1 - tanh(c')^2), (T, B, H)."""
-        G, T, B, H = tape.gates.shape
+        T, G, B, H = tape.gates.shape
         slopes, dc_dh = self._buffers("slopes", G, T, B, H), self._buffers("dc_dh", T, B, H)
         for piece in time_pieces(T, B * H):
-            i, f, o, g = tape.gates[:, piece]
+            i, f, o, g = by_gate(tape.gates[piece])
             s_i, s_f, s_o, s_g = slopes[:, piece]
             sigmoid_slope(i, out=s_i)
             s_i *= g

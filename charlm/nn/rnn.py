@@ -19,7 +19,7 @@ from charlm.nn.cell import Cell
 from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import tanh_slope
 from charlm.nn.init import orthogonal, uniform_fan_in
-from charlm.nn.products import Product
+from charlm.nn.products import times
 
 
 class Weights(NamedTuple):
@@ -71,8 +71,8 @@ class RNN(Cell):
         """Run over a window; the outputs are h, the state is h (B, H)."""
         T, B = inputs.shape[:2]
         states = self._buffers("states", T + 1, B, self.hidden_size)
-        times_U = Product("U", weights.U, B, self._buffers)
-        project(inputs, weights.W[None], weights.b[None], out=states[None, 1:])
+        times_U = times("U", weights.U, B, self._buffers)
+        project(inputs, weights.W[None], weights.b[None], states[1:, None], self._buffers)
         states[0] = state
         for t in range(T):
             a = states[t + 1]
@@ -103,7 +103,7 @@ class RNN(Cell):
         inputs, states = tape
         T, B, H = doutputs.shape
         da = self._slopes(states[1:])
-        times_U_T = Product("U_T", weights.U.T, B, self._buffers)
+        times_U_T = times("U_T", weights.U.T, B, self._buffers)
         dh = self._buffers("dh", B, H)
         dh[...] = 0
         for t in reversed(range(T)):
