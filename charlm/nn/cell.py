@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -96,3 +96,13 @@ def planes(packed: Floats, gates: int) -> Floats:
 def by_gate(gates: Floats) -> Floats:
     """The view (G, T, B, H) of gates (T, G, B, H): every gate over all time steps."""
     return gates.swapaxes(0, 1)
+
+
+def by_step(slopes: Floats) -> Floats:
+    """The view (T, G, B, H) of slopes (G, T, B, H): all gates of one time step after the other."""
+    return slopes.swapaxes(0, 1)
+
+
+def backwards(*arrays: Floats) -> Iterator[tuple[Floats, ...]]:
+    """Arrays (T, ...) side by side, one time step after the other, the last one first."""
+    return zip(*(array[::-1] for array in arrays), strict=True)

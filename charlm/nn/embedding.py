@@ -28,7 +28,7 @@ def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats, buffers: Bu
         for x, a in zip(inputs, out, strict=True):
             np.add(times_W(x), b[:, None], out=a)
         return out
-    few = D < inputs.size  # then adding b to the D rows of W costs less than to the T*B rows of the result
+    few = inputs.size > D  # then adding b to the D rows of W costs less than to the T*B rows of the result
     rows = (W + b[:, None] if few else W).reshape(G * D, H)
     np.take(rows, inputs[:, None].astype(np.intp) + D * np.arange(G)[:, None], axis=0, out=out, mode="clip")
     if not few:

@@ -8,6 +8,7 @@ from charlm.nn.arrays import Floats
 
 HALF = {kind: np.array(0.5, kind) for kind in "fd"}  # as arrays, which a small product takes faster than numbers
 
+
 def sigmoid_of_double(a: Floats) -> Floats:
     """sigmoid(2 a) = (1 + tanh a) / 2, written over `a`, which is returned.
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, by_gate, planes
+from charlm.nn.cell import Cell, backwards, by_gate, by_step, planes
 from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
@@ -83,13 +83,13 @@ class GRU(Cell):
         times_U_c = times("U_c", weights.U[2], B, self._buffers)
 
         states[0] = state
-        for h, h_next, a, rh in zip(states, states[1:], gates, reset, strict=False):
-            a_zr, a_c = a[:2], a[2]
-            a_zr += times_U_zr(h)
-            z, r = sigmoid_of_double(a_zr)
+        steps = zip(states, states[1:], gates[:, :2], *by_gate(gates), reset, strict=False)
+        for h, h_next, zr, z, r, c, rh in steps:
+            zr += times_U_zr(h)
+            sigmoid_of_double(zr)
             np.multiply(r, h, out=rh)
-            a_c += times_U_c(rh)
-            c = np.tanh(a_c, out=a_c)
+            c += times_U_c(rh)
+            np.tanh(c, out=c)
             mix(z, c, h, out=h_next)
         return states[1:], states[T].copy(), Tape(inputs, gates, reset, states)
 
@@ -120,27 +120,27 @@ class GRU(Cell):
         inputs, gates, reset, states = tape
         T, B, H = doutputs.shape
         da = gate_slopes(gates, states, states, self._buffers)
-        keep, r, _ = by_gate(gates)  # keep = 1 - z, left there by gate_slopes
+        keep_all, r_all, _ = by_gate(gates)  # keep = 1 - z, left there by gate_slopes
         U_T = weights.U_given.swapaxes(1, 2)
         times_U_zr_T = times("U_zr_T", U_T[:2], B, self._buffers, each=True)
         times_U_c_T = times("U_c_T", U_T[2], B, self._buffers)
 
         dh = self._buffers("dh", B, H)
         dh[...] = 0
-        for t in reversed(range(T)):
-            da_z, da_r, da_c = da[:, t]
-            dh += doutputs[t]
+        steps = backwards(doutputs, *da, by_step(da[:2]), keep_all, r_all)
+        for doutput, da_z, da_r, da_c, da_zr, keep, r in steps:
+            dh += doutput
             da_z *= dh
             da_c *= dh
             drh = times_U_c_T(da_c)
             da_r *= drh
-            via_z, via_r = times_U_zr_T(da[:2, t])
+            via_zr = times_U_zr_T(da_zr)
 
-            dh *= keep[t]
-            drh *= r[t]
+            dh *= keep
+            drh *= r
             dh += drh
-            dh += via_z
-            dh += via_r
+            dh += via_zr[0]
+            dh += via_zr[1]
 
         da_rows, dU = da.reshape(3, T * B, H), planes(grads["U"], 3)
         h_rows, rh_rows = states[:T].reshape(T * B, H), reset.reshape(T * B, H)

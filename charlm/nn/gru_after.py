@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Floats, Ids
-from charlm.nn.cell import Cell, by_gate, planes
+from charlm.nn.cell import Cell, backwards, by_gate, by_step, planes
 from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double
 from charlm.nn.gru import gate_slopes, mix
@@ -87,14 +87,14 @@ class GRUResetAfter(Cell):
         times_U = times("U", weights.U, B, self._buffers)
 
         states[0] = state
-        for h, h_next, a, q in zip(states, states[1:], gates, q_all, strict=False):
-            a_zr, a_c = a[:2], a[2]
+        steps = zip(states, states[1:], gates[:, :2], *by_gate(gates), q_all, strict=False)
+        for h, h_next, zr, z, r, c, q in steps:
             from_h = times_U(h)
-            a_zr += from_h[:2]
-            z, r = sigmoid_of_double(a_zr)
+            zr += from_h[:2]
+            sigmoid_of_double(zr)
             np.add(from_h[2], weights.b_rc, out=q)
-            a_c += np.multiply(r, q, out=reset_q)
-            c = np.tanh(a_c, out=a_c)
+            c += np.multiply(r, q, out=reset_q)
+            np.tanh(c, out=c)
             mix(z, c, h, out=h_next)
         return states[1:], states[T].copy(), Tape(inputs, gates, q_all, states)
 
@@ -127,28 +127,28 @@ class GRUResetAfter(Cell):
         inputs, gates, q_all, states = tape
         T, B, H = doutputs.shape
         da = gate_slopes(gates, states, q_all, self._buffers)
-        keep, r, _ = by_gate(gates)  # keep = 1 - z, left there by gate_slopes
-        dhu = self._buffers("dhu", 3, T, B, H)  # slopes of h U: da_z, da_r and dq
+        keep_all, r_all, _ = by_gate(gates)  # keep = 1 - z, left there by gate_slopes
+        dhu_all = self._buffers("dhu", 3, T, B, H)  # slopes of h U: da_z, da_r and dq
         times_U_T = times("U_T", weights.U_given.swapaxes(1, 2), B, self._buffers, each=True)
 
         dh = self._buffers("dh", B, H)
         dh[...] = 0
-        for t in reversed(range(T)):
-            da_z, da_r, da_c = da[:, t]
-            dh += doutputs[t]
+        steps = backwards(doutputs, *da, by_step(da[:2]), by_step(dhu_all), keep_all, r_all)
+        for doutput, da_z, da_r, da_c, da_zr, dhu, keep, r in steps:
+            dh += doutput
             da_z *= dh
             da_c *= dh
             da_r *= da_c
-            dhu[:2, t] = da[:2, t]
-            np.multiply(da_c, r[t], out=dhu[2, t])
-            via_z, via_r, via_q = times_U_T(dhu[:, t])
+            dhu[:2] = da_zr
+            np.multiply(da_c, r, out=dhu[2])
+            via_h = times_U_T(dhu)
 
-            dh *= keep[t]
-            dh += via_z
-            dh += via_r
-            dh += via_q
+            dh *= keep
+            dh += via_h[0]
+            dh += via_h[1]
+            dh += via_h[2]
 
-        dhu_rows = dhu.reshape(3, T * B, H)
+        dhu_rows = dhu_all.reshape(3, T * B, H)
         np.matmul(states[:T].reshape(T * B, H).T, dhu_rows, out=planes(grads["U"], 3))
         np.sum(dhu_rows[2], axis=0, out=grads["b_rc"])
         project_back(inputs, da, planes(grads["W"], 3), planes(grads["b"], 3))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, by_gate, planes
+from charlm.nn.cell import Cell, backwards, by_gate, by_step, planes
 from charlm.nn.embedding import input_slope, project, project_back, project_step
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
@@ -94,16 +94,17 @@ class LSTM(Cell):
         times_U = times("U", weights.U, B, self._buffers)
 
         h_all[0], c_all[0] = state
-        for t, a in enumerate(gates):
-            c, c_next = c_all[t], c_all[t + 1]
-            a += times_U(h_all[t])
-            i, f, o = sigmoid_of_double(a[:3])
-            g = np.tanh(a[3], out=a[3])
+        states = zip(h_all, h_all[1:], c_all, c_all[1:], strict=False)
+        steps = zip(states, gates, gates[:, :3], *by_gate(gates), tanh_c, strict=False)
+        for (h, h_next, c, c_next), a, ifo, i, f, o, g, tanh_c_next in steps:
+            a += times_U(h)
+            sigmoid_of_double(ifo)
+            np.tanh(g, out=g)
 
             np.multiply(f, c, out=c_next)
             c_next += np.multiply(i, g, out=new)
-            np.tanh(c_next, out=tanh_c[t])
-            np.multiply(o, tanh_c[t], out=h_all[t + 1])
+            np.tanh(c_next, out=tanh_c_next)
+            np.multiply(o, tanh_c_next, out=h_next)
         return h_all[1:], np.stack([h_all[T], c_all[T]]), Tape(inputs, gates, h_all, c_all, tanh_c)
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
@@ -132,26 +133,25 @@ class LSTM(Cell):
         dc  <- dc * f                           dh  <- the sum of da U^T over the gates
         """
         T, B, H = doutputs.shape
-        da, dc_dh = self._slopes(tape)
-        f = tape.gates[:, 1]
+        da_all, dc_dh_all = self._slopes(tape)
         times_U_T = times("U_T", weights.U_given.swapaxes(1, 2), B, self._buffers, each=True)
         dh, dc, via_h = (self._buffers(name, B, H) for name in ("dh", "dc", "via_h"))
         dh[...] = 0
         dc[...] = 0
-        for t in reversed(range(T)):
-            dh += doutputs[t]
-            dc += np.multiply(dh, dc_dh[t], out=via_h)
-            da_i, da_f, da_o, da_g = da[:, t]
+        steps = backwards(doutputs, dc_dh_all, tape.gates[:, 1], by_step(da_all), *da_all)
+        for doutput, dc_dh, f, da, da_i, da_f, da_o, da_g in steps:
+            dh += doutput
+            dc += np.multiply(dh, dc_dh, out=via_h)
             da_i *= dc
             da_f *= dc
             da_o *= dh
             da_g *= dc
-            dc *= f[t]
-            np.sum(times_U_T(da[:, t]), axis=0, out=dh)
+            dc *= f
+            np.sum(times_U_T(da), axis=0, out=dh)
 
-        np.matmul(tape.h[:T].reshape(T * B, H).T, da.reshape(4, T * B, H), out=planes(grads["U"], 4))
-        project_back(tape.inputs, da, planes(grads["W"], 4), planes(grads["b"], 4))
-        return input_slope(tape.inputs, da, weights.W_given, self._buffers)
+        np.matmul(tape.h[:T].reshape(T * B, H).T, da_all.reshape(4, T * B, H), out=planes(grads["U"], 4))
+        project_back(tape.inputs, da_all, planes(grads["W"], 4), planes(grads["b"], 4))
+        return input_slope(tape.inputs, da_all, weights.W_given, self._buffers)
 
     def _slopes(self, tape: Tape) -> tuple[Floats, Floats]:
         """What dc (for o: dh) is multiplied with, (4, T, B, H), and dc'/dh' = o (1 - tanh(c')^2), (T, B, H)."""
