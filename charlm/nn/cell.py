@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from charlm.nn.arrays import Buffers, Floats, Ids
+
+Step: TypeAlias = Callable[[Ids | Floats, Floats], tuple[Floats, Floats]]
 
 
 class Cell(ABC):
@@ -75,10 +77,11 @@ class Cell(ABC):
         """
 
     @abstractmethod
-    def step(self, weights: Any, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
-        """One time step of `forward`, for who writes a character at a time; nothing is kept for a way back.
+    def stepper(self, weights: Any, batch: int) -> Step:
+        """One time step of `forward`, as a function, for who writes a character at a time; no tape is kept.
 
-        x: ids (B,) or vectors (B, D). Returns the output (B, output size) and the next state, both new arrays.
+        It takes x, ids (B,) or vectors (B, D), and the state, and returns the output (B, output size) and the next
+        state, both new arrays. It stays valid when other weights are prepared.
         """
 
     def _copy(self, name: str, array: Floats) -> Floats:

@@ -7,6 +7,7 @@ for the whole window.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeGuard
 
 import numpy as np
@@ -36,11 +37,16 @@ def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats, buffers: Bu
     return out
 
 
-def project_step(x: Ids | Floats, W: Floats, b: Floats) -> Floats:
-    """x W + b for one time step, a new array (G, B, H); x: ids (B,) or vectors (B, D)."""
-    a: Floats = W.take(x, axis=1) if is_ids(x) else x @ W
-    a += b[:, None]
-    return a
+def step_projection(W: Floats, b: Floats) -> Callable[[Ids | Floats], Floats]:
+    """`project` of one time step, as a function of x, ids (B,) or vectors (B, D): x W + b, a new array (G, B, H)."""
+    W, b = W.copy(), b[:, None].copy()
+
+    def projected(x: Ids | Floats) -> Floats:
+        a: Floats = W.take(x, axis=1) if is_ids(x) else x @ W
+        a += b
+        return a
+
+    return projected
 
 
 def project_back(inputs: Ids | Floats, da: Floats, dW: Floats, db: Floats) -> None:

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, backwards, by_gate, by_step, planes
-from charlm.nn.embedding import input_slope, project, project_back, project_step
+from charlm.nn.cell import Cell, Step, backwards, by_gate, by_step, planes
+from charlm.nn.embedding import input_slope, project, project_back, step_projection
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
 from charlm.nn.products import times
@@ -97,18 +97,25 @@ class GRU(Cell):
         """h, z, r and c (T, B, H) of a window."""
         return {"h": tape.states[1:], **dict(zip("zrc", by_gate(tape.gates), strict=True))}
 
-    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+    def stepper(self, weights: Weights, batch: int) -> Step:
         """One time step; the output is the next state."""
-        h = state
-        a = project_step(x, weights.W, weights.b)
-        a_zr, a_c = a[:2], a[2]
+        own = Buffers(self.dtype)
+        x_W = step_projection(weights.W, weights.b)
+        times_U_zr = times("U_zr", weights.U[:2], batch, own)
+        times_U_c = times("U_c", weights.U[2], batch, own)
+        rh = own("rh", batch, self.hidden_size)
 
-        a_zr += h @ weights.U[:2]
-        z, r = sigmoid_of_double(a_zr)
-        a_c += (r * h) @ weights.U[2]
-        c = np.tanh(a_c, out=a_c)
-        h = mix(z, c, h, out=np.empty_like(h))
-        return h, h
+        def step(x: Ids | Floats, h: Floats) -> tuple[Floats, Floats]:
+            a = x_W(x)
+            zr, c = a[:2], a[2]
+            zr += times_U_zr(h)
+            sigmoid_of_double(zr)
+            c += times_U_c(np.multiply(zr[1], h, out=rh))
+            np.tanh(c, out=c)
+            h = mix(zr[0], c, h, out=np.empty_like(h))
+            return h, h
+
+        return step
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh the slope in h':

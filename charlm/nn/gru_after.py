@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charlm.nn.arrays import Floats, Ids
-from charlm.nn.cell import Cell, backwards, by_gate, by_step, planes
-from charlm.nn.embedding import input_slope, project, project_back, project_step
+from charlm.nn.arrays import Buffers, Floats, Ids
+from charlm.nn.cell import Cell, Step, backwards, by_gate, by_step, planes
+from charlm.nn.embedding import input_slope, project, project_back, step_projection
 from charlm.nn.gates import sigmoid_of_double
 from charlm.nn.gru import gate_slopes, mix
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
@@ -102,20 +102,24 @@ class GRUResetAfter(Cell):
         """h, z, r and c (T, B, H) of a window."""
         return {"h": tape.states[1:], **dict(zip("zrc", by_gate(tape.gates), strict=True))}
 
-    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+    def stepper(self, weights: Weights, batch: int) -> Step:
         """One time step; the output is the next state."""
-        h = state
-        a = project_step(x, weights.W, weights.b)
-        a_zr, a_c = a[:2], a[2]
-        from_h = h @ weights.U
+        x_W, b_rc = step_projection(weights.W, weights.b), weights.b_rc
+        times_U = times("U", weights.U, batch, Buffers(self.dtype))
 
-        a_zr += from_h[:2]
-        z, r = sigmoid_of_double(a_zr)
-        q = from_h[2] + weights.b_rc
-        a_c += r * q
-        c = np.tanh(a_c, out=a_c)
-        h = mix(z, c, h, out=np.empty_like(h))
-        return h, h
+        def step(x: Ids | Floats, h: Floats) -> tuple[Floats, Floats]:
+            a, from_h = x_W(x), times_U(h)
+            zr, c, q = a[:2], a[2], from_h[2]
+            zr += from_h[:2]
+            sigmoid_of_double(zr)
+            q += b_rc
+            q *= zr[1]
+            c += q
+            np.tanh(c, out=c)
+            h = mix(zr[0], c, h, out=np.empty_like(h))
+            return h, h
+
+        return step
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh the slope in h':

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charlm.nn.arrays import Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, backwards, by_gate, by_step, planes
-from charlm.nn.embedding import input_slope, project, project_back, project_step
+from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
+from charlm.nn.cell import Cell, Step, backwards, by_gate, by_step, planes
+from charlm.nn.embedding import input_slope, project, project_back, step_projection
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
 from charlm.nn.products import times
@@ -112,18 +112,25 @@ class LSTM(Cell):
         states = {"h": tape.h[1:], "c": tape.c[1:], "tanh_c": tape.tanh_c}
         return {**states, **dict(zip("ifog", by_gate(tape.gates), strict=True))}
 
-    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+    def stepper(self, weights: Weights, batch: int) -> Step:
         """One time step; the output is h of the next state."""
-        h, c = state
-        a = project_step(x, weights.W, weights.b)
-        a += h @ weights.U
-        i, f, o = sigmoid_of_double(a[:3])
-        g = np.tanh(a[3], out=a[3])
+        x_W = step_projection(weights.W, weights.b)
+        times_U = times("U", weights.U, batch, Buffers(self.dtype))
 
-        after = np.empty_like(state)
-        np.add(f * c, i * g, out=after[1])
-        np.multiply(o, np.tanh(after[1]), out=after[0])
-        return after[0], after
+        def step(x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+            a, after = x_W(x), np.empty_like(state)
+            h_next, c_next = after[0], after[1]
+            a += times_U(state[0])
+            sigmoid_of_double(a[:3])
+            i, f, o, g = a[0], a[1], a[2], a[3]
+            np.tanh(g, out=g)
+
+            np.multiply(f, state[1], out=c_next)
+            c_next += np.multiply(i, g, out=g)
+            np.multiply(o, np.tanh(c_next, out=h_next), out=h_next)
+            return h_next, after
+
+        return step
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh and dc the slopes in h' and c', dc from the step after:

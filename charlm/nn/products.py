@@ -41,16 +41,16 @@ def times(name: str, U: Floats, rows: int, buffers: Buffers, *, each: bool = Fal
     cut[...] = matrices.reshape(G, K, bands, band).swapaxes(1, 2)
     into = products.reshape(G, groups, group, bands, band).transpose(1, 0, 3, 2, 4)
 
-    def times_U(x: Floats) -> Floats:
+    def product(x: Floats) -> Floats:
         np.matmul(x[:, None] if each else x, cut, out=into[0])
         return result
 
-    def times_U_in_groups(x: Floats) -> Floats:
-        in_groups = x.reshape(-1, groups, group, K).swapaxes(0, 1)
-        np.matmul(in_groups[:, :, None], cut, out=into)
+    def in_groups(x: Floats) -> Floats:
+        rows_in_groups = x.reshape(-1, groups, group, K).swapaxes(0, 1)
+        np.matmul(rows_in_groups[:, :, None], cut, out=into)
         return result
 
-    return times_U if groups == 1 else times_U_in_groups
+    return product if groups == 1 else in_groups
 
 
 def _times_one_row(side_by_side: Floats, matrices: Floats, products: Floats, result: Floats) -> Times:
@@ -59,11 +59,11 @@ def _times_one_row(side_by_side: Floats, matrices: Floats, products: Floats, res
     side_by_side.reshape(K, G, N)[...] = matrices.swapaxes(0, 1)
     row = products.reshape(1, G * N)
 
-    def times_U(x: Floats) -> Floats:
+    def product(x: Floats) -> Floats:
         np.dot(x, side_by_side, row)
         return result
 
-    return times_U
+    return product
 
 
 def cuts(rows: int, height: int, width: int) -> tuple[int, int]:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from charlm.nn.arrays import Floats, Ids, time_pieces
-from charlm.nn.cell import Cell
-from charlm.nn.embedding import input_slope, project, project_back, project_step
+from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
+from charlm.nn.cell import Cell, Step
+from charlm.nn.embedding import input_slope, project, project_back, step_projection
 from charlm.nn.gates import tanh_slope
 from charlm.nn.init import orthogonal, uniform_fan_in
 from charlm.nn.products import times
@@ -87,12 +87,18 @@ class RNN(Cell):
         """h (T, B, H) of a window."""
         return {"h": tape.states[1:]}
 
-    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+    def stepper(self, weights: Weights, batch: int) -> Step:
         """One time step; the output is the next state."""
-        a = project_step(x, weights.W[None], weights.b[None])[0]
-        a += state @ weights.U
-        h = np.tanh(a, out=a) if self.activation == "tanh" else np.maximum(a, 0, out=a)
-        return h, h
+        x_W = step_projection(weights.W[None], weights.b[None])
+        times_U = times("U", weights.U, batch, Buffers(self.dtype))
+
+        def step(x: Ids | Floats, h: Floats) -> tuple[Floats, Floats]:
+            a = x_W(x)[0]
+            a += times_U(h)
+            h = np.tanh(a, out=a) if self.activation == "tanh" else np.maximum(a, 0, out=a)
+            return h, h
+
+        return step
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh the slope in h':
