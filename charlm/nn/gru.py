@@ -168,10 +168,10 @@ def mix(z: Floats, c: Floats, h: Floats, out: Floats) -> Floats:
 def gate_slopes(gates: Floats, states: Floats, beside_r: Floats, buffers: Buffers) -> Floats:
     """What the slopes of a step are multiplied with, (3, T, B, H), for the whole window at once:
 
-    (c - h) * z (1 - z)        beside_r * r (1 - r)        z * (1 - c c)
+    (h' - h) * (1 - z)        beside_r * r (1 - r)        z * (1 - c c)
 
-    gates: z, r, c (T, 3, B, H), where z is turned into 1 - z and c is lost. beside_r (T or more, B, H): what r
-    multiplies, h itself (reset before) or its image (reset after).
+    where h' - h = z * (c - h). gates: z, r, c (T, 3, B, H), where z is turned into 1 - z. beside_r (T or more, B, H):
+    what r multiplies, h itself (reset before) or its image (reset after).
     """
     T, G, B, H = gates.shape
     slopes = buffers("slopes", G, T, B, H)
@@ -182,8 +182,7 @@ def gate_slopes(gates: Floats, states: Floats, beside_r: Floats, buffers: Buffer
         s_c *= z
         sigmoid_slope(r, out=s_r)
         s_r *= beside_r[piece]
-        c -= states[piece]
-        sigmoid_slope(z, out=s_z)
-        s_z *= c
-        np.subtract(1, z, out=z)
+        keep = np.subtract(1, z, out=z)
+        np.subtract(states[1:][piece], states[piece], out=s_z)
+        s_z *= keep
     return slopes
