@@ -76,10 +76,14 @@ if TYPE_CHECKING:
     from charlm.store.run import Run as Run
     from charlm.store.run import is_run as is_run
     from charlm.store.run import newest_run as newest_run
+    from charlm.text.unseen import Unseen as Unseen
     from charlm.text.vocabulary import Vocabulary as Vocabulary
     from charlm.trained import TrainedModel as TrainedModel
     from charlm.trained import load as load
     from charlm.training import train as train
+    from charlm.warm import Forgetting as Forgetting
+    from charlm.warm import forgetting as forgetting
+    from charlm.warm import new_run_from as new_run_from
 
 _ROOMS = {
     "CharlmError": "errors",
@@ -120,6 +124,7 @@ _ROOMS = {
     "newest_run": "store.run",
     "summary": "standing",
     "verdict": "standing",
+    "Unseen": "text.unseen",
     "Vocabulary": "text.vocabulary",
     "TrainedModel": "trained",
     "load": "trained",
@@ -130,6 +135,9 @@ _ROOMS = {
     "resume_notes": "starting",
     "train": "training",
     "train_spec": "plan",
+    "Forgetting": "warm",
+    "forgetting": "warm",
+    "new_run_from": "warm",
 }
 
 __all__ = ["__version__", *_ROOMS]

@@ -83,6 +83,11 @@ class Journal:
         self._characters_per_step = characters_per_step
         self._steps_per_epoch = steps_per_epoch
 
+    def beginning(self) -> None:
+        """Log the validation loss that a run begins with, where it has one before its first update."""
+        if self.tally.validation_nats is not None:
+            self._log("validation", self.tally.validation_nats, 0.0, 0.0)
+
     def count(self, nats: float, seconds: float) -> None:
         """One update more: its window's loss, and the clock after it."""
         tally = self.tally

@@ -16,6 +16,7 @@ from charlm.text.lines import lines_of
 from charlm.trained import TrainedModel
 
 UNITS = ("file", "line", "char")
+WORST = 0.1  # share of a line's characters; with 5 % of them wrong, their mean tells more than that of all
 RESETS_OF_STATE = ("never", "file", "line")
 
 
@@ -38,10 +39,12 @@ class Entry:
     text: str  # of the line, with its end, or the character; empty for a file
     score: Score
     adapted: Score | None = None  # what it costs a model that learns from what it has scored
+    worst: Score | None = None  # of a line, the tenth of its characters that cost most, at least one
 
 
 @dataclass(frozen=True)
 class _Piece:
+    number: int  # of its text: two of them may have one name
     source: str
     line: int | None
     text: str
@@ -62,11 +65,11 @@ def entries(
     by_line = per != "file" or reset == "line"
     together = [texts] if reset != "file" else ([text] for text in texts)
     for group in together:
-        scored = _scored(model, _pieces(group, by_line), reset == "line", adapt)
+        scored = _scored(model, _pieces(group, by_line, per == "file"), reset == "line", adapt)
         if per == "file":
             yield from _files(scored)
         elif per == "line":
-            yield from (Entry(p.source, p.line, None, p.text, _of(n), _sum(a)) for p, n, a in scored)
+            yield from (Entry(p.source, p.line, None, p.text, _of(n), _sum(a), _worst(n)) for p, n, a in scored)
         else:
             for piece, nats, adapted in scored:
                 yield from _characters(piece, nats, adapted)
@@ -75,12 +78,15 @@ def entries(
 Scored = Iterator[tuple[_Piece, Floats, Floats | None]]
 
 
-def _pieces(texts: Iterable[Source], by_line: bool) -> Iterator[_Piece]:
-    for text in texts:
+def _pieces(texts: Iterable[Source], by_line: bool, begun_empty: bool) -> Iterator[_Piece]:
+    """The pieces or lines of all texts; with `begun_empty` an empty one first, so that no text is without one."""
+    for number, text in enumerate(texts):
+        if begun_empty:
+            yield _Piece(number, text.source, None, "")
         if by_line:
-            yield from (_Piece(text.source, number, line) for number, line in enumerate(lines_of(text), 1))
+            yield from (_Piece(number, text.source, count, line) for count, line in enumerate(lines_of(text), 1))
         else:
-            yield from (_Piece(text.source, None, piece) for piece in text)
+            yield from (_Piece(number, text.source, None, piece) for piece in text)
 
 
 def _scored(model: TrainedModel, pieces: Iterator[_Piece], reset: bool, adapt: float) -> Scored:
@@ -96,9 +102,10 @@ def _scored(model: TrainedModel, pieces: Iterator[_Piece], reset: bool, adapt: f
 
 
 def _files(scored: Scored) -> Iterator[Entry]:
-    for source, group in groupby(scored, key=lambda entry: entry[0].source):
-        score, adapted = Score(0, 0.0), None
-        for _, nats, adapted_nats in group:
+    for _, group in groupby(scored, key=lambda entry: entry[0].number):
+        source, score, adapted = "", Score(0, 0.0), None
+        for piece, nats, adapted_nats in group:
+            source = piece.source
             score += _of(nats)
             if adapted_nats is not None:
                 adapted = (adapted or Score(0, 0.0)) + _of(adapted_nats)
@@ -113,6 +120,11 @@ def _characters(piece: _Piece, nats: Floats, adapted: Floats | None) -> Iterator
 
 def _of(nats: Floats) -> Score:
     return Score(len(nats), float(np.sum(nats)))
+
+
+def _worst(nats: Floats) -> Score:
+    count = max(1, round(len(nats) * WORST))
+    return _of(np.partition(nats, len(nats) - count)[len(nats) - count :])
 
 
 def _sum(nats: Floats | None) -> Score | None:

@@ -47,6 +47,8 @@ def verdict(run: Run) -> str:
         return ""
     if figures["validation_nats"] >= math.log(figures["vocabulary"] + 1):
         return "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
+    if run.origin and figures["best_step"] == 0 < figures["steps"]:
+        return "No step made it better than it began: a lower --lr, more time or --dropout will help, if anything can."
     if figures["best_step"] < MEMORISING * figures["steps"]:
         return (
             f"After step {figures['best_step']:,} it began to memorise (the best model is kept): more text, "

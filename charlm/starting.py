@@ -33,15 +33,24 @@ def new_run(
     ModelSpec (`hidden=128, layers=2`). A text that is too short for a whole window gets a smaller one.
     Raises CorpusError, SpecError, RunError or StorageError.
     """
-    spec = spec or TrainSpec()
     model = ModelSpec(len(corpus.vocabulary) + 1, **network)  # and the escape
+    return Run.create(run_path(corpus, out), configuration(corpus, model, spec or TrainSpec()))
+
+
+def run_path(corpus: Corpus, out: str | Path | None) -> Path:
+    """Where a new run is to be: `out`, or a free place that is named after the corpus."""
+    return Path(out) if out is not None else free_run_path(corpus.name)
+
+
+def configuration(corpus: Corpus, model: ModelSpec, spec: TrainSpec) -> dict[str, Any]:
+    """The config.json of a new run, with everything resolved. Raises CorpusError or SpecError."""
     CharLM(model).require_causal()
     training_ids, _ = split(corpus.ids, spec.val_fraction, spec.val_limit)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
     workers = spec.workers or usual_count(batch, _operations(model, batch, window))
     spec = replace(spec, window=window, batch=batch, workers=workers, learning_rate=spec.peak_learning_rate)
     require_memory_for(model, spec)
-    config = {
+    return {
         **_surroundings(),
         "python": platform.python_version(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -54,7 +63,6 @@ def new_run(
         "model": asdict(model),
         "training": asdict(spec),
     }
-    return Run.create(Path(out) if out is not None else free_run_path(corpus.name), config)
 
 
 def change_budget(

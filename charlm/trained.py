@@ -31,7 +31,11 @@ class Reading(NamedTuple):
 
 
 class TrainedModel:
-    """A network with its parameters and vocabulary, ready to sample and to score."""
+    """A network with its parameters and vocabulary, ready to sample and to score.
+
+    spec: the network's sizes. params: its named arrays, float32. vocabulary: V - 1 characters; their places are their
+    ids, and the last id is the escape's. progress: where its training stood. path: the checkpoint file.
+    """
 
     def __init__(
         self, spec: ModelSpec, params: NamedArrays, vocabulary: Vocabulary, progress: Mapping[str, Any], path: Path
@@ -71,18 +75,25 @@ class TrainedModel:
     ) -> list[str]:
         """Several samples, written side by side: many at once take far less time than one by one.
 
-        numbers: which ones; number n is that of `sample(rng_seed=(rng_seed, n))`, up to rounding.
+        numbers: which ones; number n is that of `sample(rng_seed=(rng_seed, n))`, up to rounding. Returns one string
+        for each. Raises SpecError.
         """
         rngs = [np.random.default_rng([rng_seed, number]) for number in numbers]
         spec = spec or SampleSpec(**choices)
         return samples(self._network, self.params, self.vocabulary, seed, spec, rngs)
 
     def score(self, text: str | Iterable[str]) -> Score:
-        """How well the model predicts a text, or a text in pieces, at bounded memory."""
+        """How well the model predicts a text, or a text in pieces, at bounded memory: characters, nats and bits.
+
+        It is read from its beginning, after a newline; every character has a probability, unknown ones, too.
+        """
         return score(self._network, self.params, self.vocabulary, text)
 
     def surprisal(self, text: str) -> Floats:
-        """The nats (N,), float64, that each character of a text costs: -ln of the probability it was given."""
+        """The nats (N,), float64, that each character of a text costs: -ln of the probability it was given.
+
+        The text is read from its beginning, after a newline. nats / ln 2 are bits; `score` is their sum.
+        """
         (nats,) = self.surprisals([text])
         return nats
 
@@ -123,7 +134,11 @@ class TrainedModel:
         return inspect(self._network, self.params, self.vocabulary, [text] if isinstance(text, str) else text, units)
 
     def read(self, text: str, state: Reading | None = None) -> Reading:
-        """Read a text, from its beginning or on from where `state` is: what the model then knows of it."""
+        """Read a text, from its beginning or on from where `state` is: what the model then knows of it.
+
+        Returns the states of the layers, (1, H) each or (2, 1, H), and the logits (V,) of the next character. A `state`
+        that is given stays as it is.
+        """
         ids = self.vocabulary.encode(text, escape=True)
         if state is None:
             ids, layers = np.concatenate(([self.vocabulary.start], ids)), self._network.zero_state(1)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.budget import Clock
-from charlm.errors import CorpusError, DivergenceError, RunError, in_short
+from charlm.errors import DivergenceError, RunError
 from charlm.journal import MOST_ROLLBACKS, Journal, Progress, Tally
 from charlm.learner import Team, follow
 from charlm.nn.model import CharLM
@@ -47,11 +47,7 @@ def train(run: Run, corpus: Corpus, workers: Workers | None = None) -> Generator
     checkpoint stays good in every case.
     """
     spec = train_spec(run)
-    if corpus.sha256 != run.config["corpus"]["sha256"]:
-        raise CorpusError(
-            f"the text is not the one that {run.path} began with (sha256 {corpus.sha256[:12]}, "
-            f"expected {in_short(run.config['corpus']['sha256'][:12])}): restore that text, or start a new run"
-        )
+    run.require(corpus)
     return _hold_and_train(run, corpus, spec, workers)
 
 

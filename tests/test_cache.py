@@ -72,9 +72,10 @@ def facts(corpus: Corpus) -> dict[str, Any]:
     chunk=st.integers(2, 9),
     block=st.integers(1, 9),
     in_memory=st.integers(0, 30),
+    known=st.text("abxyz€", max_size=3),
 )
 def test_kept_is_as_in_memory(
-    contents: list[str], more: int, chunk: int, block: int, in_memory: int, tmp_path: Path
+    contents: list[str], more: int, chunk: int, block: int, in_memory: int, known: str, tmp_path: Path
 ) -> None:
     """Law: name, sources, sha256, vocabulary, ids, notes and refusals are the same, built now or found again."""
     many = "".join(map(chr, range(0x100, 0x100 + more)))
@@ -84,7 +85,7 @@ def test_kept_is_as_in_memory(
 
     def outcome() -> dict[str, Any] | str:
         try:
-            return facts(read_corpus(sources))
+            return facts(read_corpus(sources, known=known))
         except CorpusError as error:
             return str(error)
 
@@ -165,6 +166,17 @@ def test_where_one_text_ends_counts(tmp_path: Path, folder: Path) -> None:
     assert read_corpus(parts).ids.tolist() != whole.ids.tolist()
     assert len(entries(folder)) == 2
     assert read_corpus(parts[::-1]).ids.tolist() == [3, 4, 0, 1, 2]
+
+
+def test_known_characters_are_kept_apart(tmp_path: Path, folder: Path) -> None:
+    """Law: ids of the same text beside other known characters are other ids, and none is taken for another's."""
+    path = text_file(tmp_path)
+    text = TEXT.decode().replace("\r\n", "\n")
+    for known in ("", "!", "~", "!~", ""):
+        found = read_corpus(path, known=known)
+        assert found.vocabulary.characters == "".join(sorted(set(text + known)))
+        assert found.vocabulary.decode(found.ids) == text
+    assert len(entries(folder)) == 4
 
 
 def test_standard_input_is_kept_for_files(

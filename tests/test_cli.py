@@ -528,6 +528,8 @@ def test_a_seed_text_with_unknown_characters(capsys: Capture) -> None:
     assert done.code == 0 and done.out.startswith("Grüße €")
     assert len(done.err.splitlines()) == 1 and all(name in done.err for name in ("U+00FC", "U+00DF", "U+20AC"))
     assert set(done.out.removeprefix("Grüße €")) <= set(LANTERNS.read_text(encoding="utf-8"))
+    many = charlm(capsys, "sample", trained_run(), "--seed", "".join(map(chr, range(0x400, 0x480))), "--rng-seed", 1)
+    assert many.code == 0 and "and 125 more kinds" in many.err and len(many.err) < 200
 
 
 @pytest.mark.parametrize("command", ["sample", "plot", "score", "info", "train --resume"])

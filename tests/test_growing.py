@@ -50,6 +50,19 @@ def test_numbers_are_as_narrow_as_they_can_be(size: int, dtype: type) -> None:
     assert sorted(numbers.tolist()) == list(range(size))
 
 
+@given(PIECES, st.text("abcxyz\nЖ", max_size=8))
+def test_known_characters(pieces: list[str], known: str) -> None:
+    """Law: the vocabulary is that of the text and the known characters, of which none counts as coming once."""
+    growing = GrowingVocabulary(known)
+    numbers = np.concatenate([growing.encode(piece) for piece in pieces])
+    text = "".join(pieces)
+    vocabulary = Vocabulary.of(text + known)
+    assert growing.vocabulary == vocabulary
+    np.testing.assert_array_equal(growing.order[numbers], vocabulary.encode(text))
+    once = {character for character in text if text.count(character) == 1} - set(known)
+    assert {vocabulary.characters[id] for id in growing.once} == once
+
+
 def test_nothing_yet() -> None:
     """Law: an empty piece has no numbers and teaches none."""
     growing = GrowingVocabulary()

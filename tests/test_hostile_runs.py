@@ -54,7 +54,8 @@ from charlm.errors import CharlmError, RunError, StorageError
 from charlm.journal import Tally
 from charlm.nn.model import ModelSpec
 from charlm.store.checkpoint import MOST_HEADER
-from charlm.store.run import MOST_CONFIG, MOST_METRICS, Run, newest_run
+from charlm.store.config import MOST_CONFIG
+from charlm.store.run import MOST_METRICS, Run, newest_run
 from charlm.store.strict_json import MOST_VALUES
 
 Capture = pytest.CaptureFixture[str]

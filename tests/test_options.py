@@ -30,7 +30,7 @@ from runs import LANTERNS, copy_of_trained_run, give_stdin
 
 from charlm import sampling
 from charlm.cli import COMMANDS, main
-from charlm.cli.train import WITH_RESUME
+from charlm.cli.beginning import WITH_RESUME
 from charlm.cli.watching import Watcher
 from charlm.journal import Progress
 from charlm.trained import TrainedModel

@@ -28,7 +28,7 @@ FRONT_DOOR = "the front door"
 
 LOWER = {"errors", "version", "nn", "text", "optim", "store", "parallel", "budget", "memory", "journal", "colours"}
 VERBS = {"training", "scoring", "sampling", "plotting", "adapting", "predicting", "inspecting"}
-ABOVE_VERBS = {"plan", "trained", "standing", "starting", "listing", "pages"}
+ABOVE_VERBS = {"plan", "trained", "standing", "starting", "listing", "pages", "warm"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -55,11 +55,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inspecting": LOWER | {"predicting"},
     "plotting": LOWER | {"inspecting"},
     "trained": LOWER | VERBS,
-    "listing": {"errors", "nn", "text", "store", "scoring", "trained"},
+    "listing": {"errors", "nn", "text", "scoring", "trained"},
     "pages": LOWER | {"predicting", "inspecting", "plotting", "listing", "trained"},
     "reference": set(),
     "standing": LOWER | VERBS | {"plan"},
     "starting": LOWER | VERBS | {"plan"},
+    "warm": LOWER | VERBS | {"plan", "starting", "trained"},
     FRONT_DOOR: LOWER | VERBS | ABOVE_VERBS | {"learner"},
     "cli": {FRONT_DOOR},
     "__main__": {"cli"},

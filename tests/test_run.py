@@ -64,7 +64,9 @@ def test_a_creation_that_was_killed_can_be_repeated(leftovers: list[str], tmp_pa
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [LOCK, "config.json"]
 
 
-@pytest.mark.parametrize("name", [".last.safetensors.1.tmp", ".notes.tmp", "config.json.tmp", ".config.json"])
+@pytest.mark.parametrize(
+    "name", [".last.safetensors.1.tmp", "best.safetensors", ".notes.tmp", "config.json.tmp", ".config.json"]
+)
 def test_leftovers_of_anything_else_are_not_swept(name: str, tmp_path: Path) -> None:
     """Law: a file that no creation leaves is somebody's."""
     (tmp_path / "run").mkdir()

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import LANTERNS, few_examples, plain_nats, random_model, trained_run
+from runs import LANTERNS, charlm, few_examples, plain_nats, random_model, trained_run
 
 from charlm import lanes, scoring
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import CharLM
 from charlm.scoring import Score, score, score_ids, surprisal
 from charlm.store.checkpoint import load_checkpoint
+from charlm.store.run import Run
 from charlm.text.vocabulary import Vocabulary
 from charlm.trained import load
 
@@ -253,6 +254,63 @@ def test_lines_of_their_own(lines: list[str], batch: int, held: int) -> None:
     for line, nats in zip(lines, found, strict=True):
         (alone,) = surprisal(network, params, vocabulary, [line])
         np.testing.assert_allclose(nats, alone, atol=1e-9)
+
+
+@settings(few_examples, max_examples=15)
+@given(
+    length=st.integers(0, 4000),
+    cuts=st.lists(st.integers(0, 4000), max_size=5),
+    block=st.integers(1, 3000),
+    lanes_at_once=st.integers(1, 64),
+    least=st.integers(20, 1500),
+)
+def test_bits_of_a_text_are_those_of_its_characters(
+    length: int, cuts: list[int], block: int, lanes_at_once: int, least: int
+) -> None:
+    """Law: the bits of a text are the sum of its characters', whatever the pieces, the blocks and the lanes in which
+    it is read: to 1e-6 bits per character.
+    """
+    model = load(trained_run())
+    text = (LANTERNS.read_text(encoding="utf-8") + "né€")[-length:][:length]
+    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    pieces = [text[a:b] for a, b in pairwise(edges)]
+    straight = model.score(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lanes, "BLOCK", block)
+        patch.setattr(scoring, "BLOCK", block)
+        patch.setattr(lanes, "LANES", lanes_at_once)
+        patch.setattr(lanes, "LANE_MINIMUM", least)
+        sums = [
+            sum(float(nats.sum()) for nats in model.surprisals(pieces)) / math.log(2),
+            float(model.surprisal(text).sum()) / math.log(2),
+            model.score(pieces).bits,
+        ]
+    assert sums == pytest.approx([straight.bits] * 3, abs=1e-6 * max(1, len(text)))
+
+
+def test_the_score_of_the_validation_part_is_what_training_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Law: `charlm score` of exactly that text, read from its beginning, is the last validation loss of the metrics."""
+    run = Run.open(trained_run())
+    text = LANTERNS.read_text(encoding="utf-8")
+    (tmp_path / "validation.txt").write_text(text[len(text) - round(len(text) * 0.1) :], encoding="utf-8")
+    *_, last = [record["nats"] for record in run.metrics() if record["split"] == "validation"]
+    done = charlm(capsys, "score", run.last_path, tmp_path / "validation.txt", "--json")
+    assert done.json["nats_per_char"] == pytest.approx(last, abs=1e-6)
+
+
+@pytest.mark.parametrize("text", ["", "T", "The lantern burns\n", "a€\x00"])
+def test_the_probabilities_of_the_next_character(text: str) -> None:
+    """Law: one for every id, none of them negative, and their sum is 1, whatever was read, in one piece or several."""
+    model = load(trained_run())
+    state = None
+    for character in text:
+        state = model.read(character, state)
+    p = model.next_probs(state)
+    assert p.shape == (model.spec.vocabulary,) and p.dtype == np.float64 and p.min() >= 0
+    assert p.sum() == pytest.approx(1, abs=1e-12)
+    np.testing.assert_allclose(p, model.next_probs(model.read(text)), rtol=1e-4, atol=1e-9)
 
 
 @given(st.lists(st.text("\nabcdef€", max_size=50), max_size=30), st.integers(1, 300))

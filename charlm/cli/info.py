@@ -34,6 +34,8 @@ def command(run: str | None, as_json: bool) -> None:
 def _run_facts(run: Run) -> dict[str, Any]:
     facts = summary(run) | {"model": run.config["model"], "training": run.config["training"]}
     facts["corpus"] = run.config["corpus"]
+    if run.origin:
+        facts["origin"] = {name: value for name, value in run.origin.items() if name != "vocabulary"}
     if run.last_path.exists():
         facts["characters_known"] = load(run.last_path).vocabulary.characters
     facts["files"] = sorted(file.name for file in run.path.iterdir() if not file.name.startswith("."))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from charlm import SampleSpec, blas_threads, load
+from charlm import SampleSpec, Unseen, blas_threads, load
 from charlm.cli.arguments import as_utf8, run_or_newest
 
 MOST_AT_ONCE = 64  # samples written side by side
@@ -62,8 +62,10 @@ def command(
     """
     spec = SampleSpec(length, temperature, top_k, top_p, stop)
     model = load(run_or_newest(run))
-    if unknown := model.vocabulary.unknown(seed):
-        click.echo(f"The model never saw {', '.join(unknown)}: read as a character that is rare", err=True)
+    unseen = Unseen(model.vocabulary)
+    unseen.add(seed)
+    if unseen.characters:
+        click.echo(f"The model never saw {unseen.names}: read as a character that is rare", err=True)
     if rng_seed is None:
         rng_seed = secrets.randbelow(2**32)
         click.echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
 from contextlib import closing, nullcontext, suppress
 from typing import Any
 
@@ -25,31 +24,17 @@ from charlm import (
     TrainSpec,
     Workers,
     blas_threads,
-    change_budget,
-    change_workers,
     follow,
+    forgetting,
     mpi_workers,
-    new_run,
-    read_corpus,
-    resume_notes,
     summary,
     train,
-    train_spec,
     verdict,
 )
+from charlm.cli.beginning import BUDGET, begun, model_to_go_on_from, refuse_without_effect, resumed
 from charlm.cli.interrupts import Interrupts
-from charlm.cli.reading_bar import reading_bar
 from charlm.cli.watching import Watcher
 
-NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
-BUDGET = ("minutes", "steps", "epochs")
-ONLY_OF = {  # options that mean something for one choice of another option only
-    "reset": ("cell", "gru"),
-    "activation": ("cell", "rnn"),
-    "momentum": ("optimizer", "sgd"),
-    "weight_decay": ("optimizer", "adamw"),
-}
-WITH_RESUME = {*BUDGET, "sources", "resume", "workers", "threads", "quiet", "as_json"}
 MPI = "mpi"
 
 
@@ -155,6 +140,13 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     help="At most so many characters are only scored; all others are trained on.",
 )
 @click.option("--rng-seed", default=TrainSpec.rng_seed, show_default=True, help="Seed of all random numbers.")
+@click.option(
+    "--from",
+    "origin",
+    type=click.Path(),
+    metavar="RUN",
+    help="Begin with the model of a run, or with a checkpoint: its sizes, its characters and those of CORPUS.",
+)
 @click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the run in DIR.")
 @click.option(
     "--workers",
@@ -178,6 +170,7 @@ def command(
     /,
     sources: tuple[str, ...],
     out: str | None,
+    origin: str | None,
     resume: str | None,
     workers: int | str | None,
     threads: int | None,
@@ -200,68 +193,22 @@ def command(
         settings[name] = None if name != "minutes" else TrainSpec.minutes  # the command line before the environment
     if len(given & set(BUDGET)) > 1:
         raise click.UsageError("--minutes, --steps and --epochs exclude each other: give one")
-    _refuse_without_effect(given, settings)
     if resume is None and not sources:
         raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
+    old = model_to_go_on_from(origin, given, settings) if origin and resume is None else None
+    refuse_without_effect(given, settings)
     with blas_threads(threads), mpi_workers() if workers == MPI else nullcontext() as ranks:
         if ranks and ranks.rank:
             follow(ranks)
             return
         settings["workers"] = ranks.count if ranks else workers
         if resume is not None:
-            corpus, run, notes = _resumed(resume, sources, given, settings, quiet)
+            corpus, run, notes = resumed(resume, sources, given, settings, quiet)
         else:
-            corpus, run, notes = _begun(sources, out, settings, quiet)
+            corpus, run, notes = begun(sources, out, old, settings, quiet)
         for note in [*corpus.notes, *notes]:
             click.echo(note, err=True)
         _watch(run, corpus, ranks, quiet, as_json)
-
-
-def _refuse_without_effect(given: set[str], settings: dict[str, Any]) -> None:
-    """Raise UsageError for an option of another cell or optimizer: somebody would believe to have compared it."""
-    for name, (of, value) in ONLY_OF.items():
-        if name in given and settings[of] != value:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} is only of --{of} {value}, not {settings[of]}: drop one"
-            )
-
-
-Begun = tuple[Corpus, Run, list[str]]
-
-
-def _begun(sources: tuple[str, ...], out: str | None, settings: dict[str, Any], quiet: bool) -> Begun:
-    """A new run, and notes of what could not be had as asked for."""
-    corpus = _read(sources, quiet)
-    network = {name: settings.pop(name) for name in NETWORK}
-    settings["clip_norm"] = settings["clip_norm"] or None
-    run = new_run(corpus, out, TrainSpec(**settings), **network)
-    used = train_spec(run)
-    if (used.window, used.batch) == (settings["window"], settings["batch"]):
-        return corpus, run, []
-    note = (
-        f"The text is short for windows of {settings['window']} steps and {settings['batch']} streams: "
-        f"training with {used.window} and {used.batch}"
-    )
-    return corpus, run, [note]
-
-
-def _resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, Any], quiet: bool) -> Begun:
-    """The run in a directory, and notes of what has changed around it."""
-    fixed = sorted(given - WITH_RESUME)
-    if fixed:
-        names = ", ".join("--" + name.replace("learning_rate", "lr").replace("_", "-") for name in fixed)
-        raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
-    run = Run.open(resume)
-    corpus, notes = _read(sources or run.sources, quiet), resume_notes(run)
-    train(run, corpus).close()  # not begun: refuses another text
-    if budget := {name: settings[name] for name in given & set(BUDGET)}:
-        change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
-    return corpus, run, [*notes, *change_workers(run, settings["workers"])]
-
-
-def _read(sources: Sequence[str], quiet: bool) -> Corpus:
-    with reading_bar(quiet) as show:
-        return read_corpus(sources, progress=show)
 
 
 def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_json: bool) -> None:
@@ -283,7 +230,7 @@ def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_js
     if progress is None:
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
     if as_json:
-        click.echo(json.dumps(summary(run), ensure_ascii=False))
+        click.echo(json.dumps(summary(run) | _forgotten(run), ensure_ascii=False))
     else:
         _conclude(run, corpus)
 
@@ -298,8 +245,34 @@ def _conclude(run: Run, corpus: Corpus) -> None:
         f"Validation loss {figures['validation_nats']:.4f} nats per character ({figures['validation_bpc']:.3f} bits), "
         f"best at step {figures['best_step']:,} of {figures['steps']:,}"
     )
+    _tell_forgetting(run)
     if sentence := verdict(run):
         click.echo(sentence)
     click.echo(f"  run      {run.path}\n  picture  {run.plot_path}\n  model    {run.best_path}")
     seed = "T" if "T" in corpus.vocabulary.characters else corpus.usual_start
     click.echo(f"Next: charlm sample {shlex.quote(str(run.path))} --seed {shlex.quote(seed)}")
+
+
+def _forgotten(run: Run) -> dict[str, float | None]:
+    """For --json: the validation losses of a run that went on from a model, before and after."""
+    found = forgetting(run)
+    if found is None:
+        return {}
+    return {
+        "validation_nats_before": found.new_before,
+        "old_validation_nats_before": found.old_before,
+        "old_validation_nats": found.old_after,
+    }
+
+
+def _tell_forgetting(run: Run) -> None:
+    """What a run that went on from a model has learned and forgotten, side by side."""
+    found = forgetting(run)
+    if found is None:
+        return
+    click.echo("   before   after  nats per character on the validation part of")
+    click.echo(f"{found.new_before:>9.4f}{found.new_after:>8.4f}  this text")
+    if found.old_before is not None and found.old_after is not None:
+        click.echo(f"{found.old_before:>9.4f}{found.old_after:>8.4f}  the text that the model came with")
+    else:
+        click.echo(f"        ?       ?  the text that the model came with: {found.reason}")

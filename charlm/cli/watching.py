@@ -67,10 +67,10 @@ class Watcher:
 
     def _begin(self, progress: Progress) -> None:
         """Say what is trained, now that training has begun and nothing refused it."""
-        model = ModelSpec(**self.run.config["model"])
+        model, corpus = ModelSpec(**self.run.config["model"]), self.corpus
         if not self.quiet:
             click.echo(
-                f"{self.corpus.name}: {len(self.corpus.ids):,} characters, {len(self.corpus.vocabulary)} distinct; "
+                f"{corpus.name}: {len(corpus.ids):,} characters, a vocabulary of {len(corpus.vocabulary)}; "
                 f"{model.layers} layer(s) of {model.hidden} units. The run is in {self.run.path}",
                 err=True,
             )

@@ -69,12 +69,13 @@ def as_json(data: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def characters(text: str, classes: Iterable[str]) -> str:
-    """Every character of a text in an element of its own, with its classes.
+def coloured(text: str, classes: Iterable[str]) -> str:
+    """A text, every character in an element of its own with its classes.
 
     A line end and what cannot be seen get a symbol that is no part of the text: it is neither selected nor copied.
     """
-    return "".join(map(_character, text, classes))
+    said = 'role="group" aria-label="Text: the arrow keys walk through it"'
+    return f'<div class="text" tabindex="0" {said}>{"".join(map(_character, text, classes))}</div>'
 
 
 def _character(character: str, classes: str) -> str:

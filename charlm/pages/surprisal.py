@@ -14,7 +14,7 @@ from charlm.colours import SURPRISE_DAY, SURPRISE_NIGHT
 from charlm.errors import SpecError
 from charlm.nn.arrays import Floats, Ids
 from charlm.pages.excerpt import Excerpt, Passage
-from charlm.pages.frame import asset, bars, characters, label, page
+from charlm.pages.frame import asset, bars, coloured, label, page
 from charlm.pages.style import rules
 from charlm.predicting import likeliest
 from charlm.store.atomic import require_folder, write_atomic
@@ -150,8 +150,7 @@ def _passages(passages: Sequence[Passage], classes: Sequence[str]) -> str:
     for passage in passages:
         if len(passages) > 1:
             parts.append(f"<h2><bdi>{escape(passage.source)}</bdi></h2>")
-        shown = characters(passage.text, classes[at : at + len(passage.text)])
-        parts.append(f'<div class="text" tabindex="0">{shown}</div>')
+        parts.append(coloured(passage.text, classes[at : at + len(passage.text)]))
         at += len(passage.text)
     return "\n".join(parts)
 

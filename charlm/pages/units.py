@@ -10,7 +10,7 @@ import numpy as np
 
 from charlm.colours import HALF, SIGNED_DAY, SIGNED_NIGHT, signed_level
 from charlm.inspecting import GATES, OPEN, SHUT, Gate, Inspection, Unit
-from charlm.pages.frame import asset, bars, characters, label, page
+from charlm.pages.frame import asset, bars, coloured, label, page
 from charlm.pages.style import rules
 
 FULL = 100  # a unit's values are whole numbers up to this, of its largest
@@ -24,10 +24,9 @@ def units_page(inspection: Inspection, *, model: str, source: str) -> bytes:
     text, units = inspection.text, inspection.units
     facts = [_facts(unit) for unit in units]
     levels = [signed_level(value / FULL) for value in facts[0]["values"]] if units else [HALF] * len(text)
-    shown = characters(text, [f"a{level}" for level in levels])
     return page(
         f"{source}: what the units of {model} follow",
-        _body(inspection, model, source, f'<div class="text" tabindex="0">{shown}</div>'),
+        _body(inspection, model, source, coloured(text, [f"a{level}" for level in levels])),
         style=rules("a", SIGNED_DAY, SIGNED_NIGHT),
         script=asset("panel.js") + asset("units.js"),
         data={

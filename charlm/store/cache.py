@@ -65,9 +65,14 @@ def cache_folder() -> Path:
         raise StorageError("no home folder to keep ids of large texts in: set CHARLM_CACHE to a folder") from None
 
 
-def key_of(sources: Iterable[tuple[bool, str]]) -> str:
-    """What the content of sources comes to: for each, whether it is packed, and the sha256 of its bytes."""
+def key_of(sources: Iterable[tuple[bool, str]], known: str = "") -> str:
+    """What the content of sources comes to: for each, whether it is packed, and the sha256 of its bytes.
+
+    known: characters that have ids beside those of the text.
+    """
     kinds = [f"{'gz' if is_packed else 'text'} {sha256}\n" for is_packed, sha256 in sources]
+    if known:
+        kinds.append(f"known {known}\n")
     return hashlib.sha256(f"charlm ids {FORMAT}\n{''.join(kinds)}".encode()).hexdigest()
 
 

@@ -91,6 +91,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged: {_reason(error)}; use another checkpoint") from None
 
 
+def sha256_of(path: Path) -> str:
+    """The sha256 of a checkpoint file, all of it: what tells it from any other. Raises StorageError."""
+    with told_in_one_line("read", path, READABLE), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _header(path: Path) -> dict[str, Any]:
     """The names, types, shapes and places of all tensors, and the metadata: a length, and so many bytes of JSON.
 

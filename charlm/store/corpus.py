@@ -47,7 +47,11 @@ class Corpus:
 
 
 def read_corpus(
-    sources: str | Path | Sequence[str | Path], name: str | None = None, progress: Tell | None = None
+    sources: str | Path | Sequence[str | Path],
+    name: str | None = None,
+    progress: Tell | None = None,
+    *,
+    known: str = "",
 ) -> Corpus:
     """Read texts, join them in order, each starting on a new line, and give every character its id.
 
@@ -55,12 +59,13 @@ def read_corpus(
     progress: is called with the bytes read so far, and those in all where they are known (else None); where kept ids
     turn out to be of another text, it begins again. Ids of more than 16 MB are kept in a file (see
     charlm.store.cache) and found there the next time: the memory is bounded for texts of any size.
+    known: characters that the vocabulary has beside those of the text, as a run that goes on from a model needs.
     Raises CorpusError where a source is missing, unreadable or not text, and where less than two distinct characters
     come together; StorageError where the ids cannot be written.
     """
     given = [sources] if isinstance(sources, str | Path) else list(sources)
     size = bytes_in(given)
-    texts, head, ids = _kept(given, size, progress) or _encoded(given, size, progress)
+    texts, head, ids = _kept(given, size, progress, known) or _encoded(given, size, progress, known)
     return Corpus(
         name=name or _name_of(given[0]),
         sources=tuple(str(source) if str(source) == STANDARD_INPUT else os.path.abspath(source) for source in given),
@@ -75,7 +80,7 @@ def read_corpus(
 Encoded = tuple[list[Text], cache.Head, NDArray[np.unsignedinteger]]
 
 
-def _kept(given: Sequence[str | Path], size: int | None, progress: Tell | None) -> Encoded | None:
+def _kept(given: Sequence[str | Path], size: int | None, progress: Tell | None, known: str) -> Encoded | None:
     """The ids that were kept of the same sources, if there are any."""
     if size is None or not cache.may_hold(size):
         return None
@@ -85,7 +90,7 @@ def _kept(given: Sequence[str | Path], size: int | None, progress: Tell | None) 
             text.skim()
     except CorpusError:  # reading the text meets it again, or something that is told before it
         return None
-    if (found := cache.find(size, _key(texts))) is None:
+    if (found := cache.find(size, _key(texts, known))) is None:
         return None
     head, ids = found
     for text, (had_mark, line_ends) in zip(texts, head.changes, strict=True):
@@ -93,12 +98,12 @@ def _kept(given: Sequence[str | Path], size: int | None, progress: Tell | None) 
     return texts, head, ids
 
 
-def _encoded(given: Sequence[str | Path], size: int | None, progress: Tell | None) -> Encoded:
+def _encoded(given: Sequence[str | Path], size: int | None, progress: Tell | None, known: str) -> Encoded:
     """The ids of a text in one pass over it; from memory to a file where they become many."""
     texts: list[Text] = []
     with ExitStack() as stack:
         memory, draft = BytesIO(), None
-        writer = IdsWriter(memory)
+        writer = IdsWriter(memory, known)
         for piece in _joined(read_texts(given, _watch(progress, size)), texts):
             writer.add(piece)
             if draft is None and writer.size > IN_MEMORY:
@@ -117,7 +122,7 @@ def _encoded(given: Sequence[str | Path], size: int | None, progress: Tell | Non
         head = cache.Head(writer.sha256.hexdigest(), writer.characters, vocabulary.characters, writer.once, changes)
         if draft is None:
             return texts, head, np.frombuffer(memory.getbuffer(), vocabulary.dtype.newbyteorder("<"))
-        return texts, head, cache.keep(draft, head, checksum, sum(text.size for text in texts), _key(texts))
+        return texts, head, cache.keep(draft, head, checksum, sum(text.size for text in texts), _key(texts, known))
 
 
 def _joined(texts: Iterable[Text], read: list[Text]) -> Iterator[str]:
@@ -144,8 +149,8 @@ def _watch(progress: Tell | None, size: int | None) -> Watch:
     return watch
 
 
-def _key(texts: Iterable[Text]) -> str:
-    return cache.key_of((text.is_packed, text.sha256) for text in texts)
+def _key(texts: Iterable[Text], known: str) -> str:
+    return cache.key_of(((text.is_packed, text.sha256) for text in texts), known)
 
 
 def _name_of(source: str | Path) -> str:

@@ -20,14 +20,14 @@ class IdsWriter:
 
     While the text comes, a character's number is the order in which it was met, in as few bytes as the characters so
     far need. `finish` makes ids of the numbers. All of it is ordinary reading and writing: pages of a mapped file
-    would count as memory of this process.
+    would count as memory of this process. known: characters that have ids whether they come or not.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, known: str = "") -> None:
         self.characters = 0
         self.sha256 = hashlib.sha256()  # of the text as UTF-8
         self._file = file
-        self._alphabet = GrowingVocabulary()
+        self._alphabet = GrowingVocabulary(known)
         self._dtype = self._alphabet.dtype  # of what is in the file
 
     @property

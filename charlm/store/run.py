@@ -6,20 +6,21 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import CheckpointError, RunError, in_short
+from charlm.errors import CheckpointError, CorpusError, RunError, StorageError, in_short
 from charlm.store.atomic import TEMPORARY, append, told_in_one_line, write_atomic
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlm.store.config import CONFIG, bounded, config_bytes, file_names, fits, read_config
+from charlm.store.corpus import Corpus
 from charlm.store.lock import LOCK, locked
 from charlm.store.strict_json import MOST_NUMBER, parse_json
 
 RUNS = Path("checkpoints")
-CONFIG = "config.json"
-MOST_CONFIG = 2**23  # bytes; thousands of file names
+FIRST = ("best.safetensors", "last.safetensors")  # what a run that goes on from a model begins with
 MOST_METRICS = 2**22  # bytes; 18,000 records, where a budget gives 220 by default
 
 
@@ -72,13 +73,40 @@ class Run:
     @property
     def sources(self) -> list[str]:
         """Where the corpus was read from, as file names of this system; they need not be UTF-8."""
-        return [os.fsdecode(source.encode("utf-8", "surrogateescape")) for source in self.config["corpus"]["sources"]]
+        return file_names(self.config["corpus"]["sources"])
+
+    @property
+    def origin(self) -> dict[str, Any] | None:
+        """Where a run that goes on from a trained model came from, see charlm.warm; None for any other run."""
+        origin: dict[str, Any] | None = self.config.get("origin")
+        return origin
+
+    @property
+    def known(self) -> str:
+        """The characters that the vocabulary has beside those of the text: `read_corpus` takes them."""
+        return str(self.origin["vocabulary"]) if self.origin else ""
+
+    def require(self, corpus: Corpus) -> None:
+        """Raise CorpusError for a text that is not this run's, or was read without the characters known before."""
+        expected, came = self.config["corpus"]["sha256"], corpus.sha256
+        if came != expected:
+            raise CorpusError(
+                f"the text is not the one that {self.path} began with (sha256 {came[:12]}, "
+                f"expected {in_short(expected[:12])}): restore that text, or start a new run"
+            )
+        if not set(self.known) <= set(corpus.vocabulary.characters):
+            raise CorpusError(
+                f"{self.path} goes on from a model that knows more characters than the text has: "
+                "read the text with read_corpus(..., known=run.known)"
+            )
 
     @classmethod
-    def create(cls, path: Path, config: dict[str, Any]) -> Run:
+    def create(cls, path: Path, config: dict[str, Any], first: Checkpoint | None = None) -> Run:
         """Make a new run directory. Raises RunError where `path` is taken: a run is never overwritten.
 
-        A directory in which a creation was killed is as an empty one.
+        A directory in which a creation was killed is as an empty one. first: what it begins with, its best and its
+        last so far. It is there before config.json makes the directory a run, so a run that was to go on from
+        something never begins from nothing.
         """
         taken = RunError(f"{path} exists and is not empty: choose another --out, or go on with --resume {path}")
         with told_in_one_line("create the run directory", path):
@@ -91,6 +119,11 @@ class Run:
         with run.held():
             if is_run(path):  # another process was quicker
                 raise taken
+            for name in FIRST:  # a killed creation's, which went on from something else or shall not count
+                _remove(path / name)
+            if first is not None:
+                save_checkpoint(run.best_path, first)
+                save_checkpoint(run.last_path, first)
             run.save_config()
         return run
 
@@ -100,16 +133,7 @@ class Run:
         path = Path(path)
         if not path.is_dir():
             raise RunError(f"no run directory at {path}: charlm train makes one")
-        try:
-            config = parse_json(_bounded(path / CONFIG, MOST_CONFIG).decode("utf-8", "surrogateescape"))
-        except FileNotFoundError:
-            raise RunError(f"{path} is not a run directory: it has no {CONFIG}; charlm train makes one") from None
-        except (OSError, ValueError) as error:
-            reason = in_short(error)
-            raise RunError(f"{path / CONFIG} cannot be read ({reason}): restore it, or start a new run") from None
-        if not _is_config(config):
-            raise RunError(f"{path / CONFIG} is not a run's configuration: restore it, or start a new run")
-        return cls(path, config)
+        return cls(path, read_config(path))
 
     @classmethod
     def of(cls, path: str | Path) -> Run:
@@ -119,7 +143,7 @@ class Run:
 
     def save_config(self) -> None:
         """Write config.json."""
-        write_atomic(self.path / CONFIG, _config_bytes(self.config))
+        write_atomic(self.path / CONFIG, config_bytes(self.config))
 
     def log(self, records: list[Mapping[str, Any]]) -> None:
         """Add lines to metrics.jsonl."""
@@ -134,7 +158,7 @@ class Run:
             return []
         try:
             with told_in_one_line("read", self.metrics_path, "make it readable"):
-                *lines, _cut_short = _bounded(self.metrics_path, MOST_METRICS).split(b"\n")
+                *lines, _cut_short = bounded(self.metrics_path, MOST_METRICS).split(b"\n")
         except ValueError as error:
             raise RunError(f"{self.metrics_path} cannot be read ({error}): restore it, or move it away") from None
         return [self._record(number, line) for number, line in enumerate(lines, 1)]
@@ -179,6 +203,8 @@ class Run:
         if damaged and not found:
             raise RunError(f"no checkpoint of {self.path} can be read: {'; '.join(damaged.values())}")
         best_is_whole = self.best_path not in damaged
+        if not found and self.origin:
+            raise RunError(f"{self.path} went on from a trained model and has no checkpoint left: start a new run")
         if not found:
             return ResumePoint(None, None, (), best_is_whole)
         last_first = max(found, key=lambda entry: (entry[0] == self.last_path, entry[1].step))
@@ -205,21 +231,10 @@ class Run:
         except ValueError:
             record = None
         numbers = {"step": int, "characters": int, "seconds": float | int, "nats": float | int}
-        fits = _fits(record, {**numbers, "split": str}) and all(abs(record[name]) < MOST_NUMBER for name in numbers)
-        if fits and min(record["step"], record["characters"], record["seconds"]) >= 0:
+        known = fits(record, {**numbers, "split": str}) and all(abs(record[name]) < MOST_NUMBER for name in numbers)
+        if known and min(record["step"], record["characters"], record["seconds"]) >= 0:
             return dict(record)
         raise RunError(f"{self.metrics_path}, line {number} is not a record of a loss: restore or remove that line")
-
-
-def _bounded(path: Path, most: int) -> bytes:
-    """The content of a small file. Raises ValueError where it is none, or too large to be one of ours."""
-    if path.exists() and not path.is_file():
-        raise ValueError("it is not a file")  # a pipe would block, a device may never end
-    with path.open("rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"it is larger than {most:,} bytes")
-    return data
 
 
 def _remove(path: Path) -> None:
@@ -227,34 +242,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _config_bytes(config: dict[str, Any]) -> bytes:
-    """A configuration as it is written: file names keep their bytes. Raises UnicodeEncodeError for what are none."""
-    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
-    return (text + "\n").encode("utf-8", "surrogateescape")
-
-
-def _is_config(config: Any) -> bool:
-    if not _fits(config, {"model": dict, "training": dict, "corpus": dict}):
-        return False
-    corpus = config["corpus"]
-    try:
-        _config_bytes(config)  # which a larger budget will ask for
-    except UnicodeEncodeError:
-        return False
-    return (
-        _fits(corpus, {"name": str, "sources": list, "sha256": str, "characters": int})
-        and 0 <= corpus["characters"] < MOST_NUMBER
-        and all(isinstance(source, str) and "\0" not in source for source in corpus["sources"])
-    )
-
-
-def _fits(value: Any, kinds: Mapping[str, Any]) -> bool:
-    """Whether a value is a JSON object that has these keys with values of these kinds."""
-    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
-
-
 def _is_left_by_a_creation(path: Path) -> bool:
-    return path.name == LOCK or path.match(f".{CONFIG}.*.tmp")
+    """A lock, half a file, or, beside the lock, what a run was to begin with: a checkpoint before its first update."""
+    if path.name == LOCK or path.match(f".{CONFIG}.*.tmp"):
+        return True
+    if not path.with_name(LOCK).exists():
+        return False  # a checkpoint that somebody keeps
+    if path.name in FIRST:
+        with suppress(CheckpointError, StorageError):
+            return load_checkpoint(path).step == 0
+    return any(path.match(f".{name}.*.tmp") for name in FIRST)
 
 
 def is_run(path: str | Path) -> bool:

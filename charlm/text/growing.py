@@ -8,19 +8,22 @@ from numpy.typing import NDArray
 from charlm.text.vocabulary import CODE_POINTS, Vocabulary, code_points
 
 UNMET = np.uint32(2**32 - 1)
+MANY_TIMES = 2
 
 
 class GrowingVocabulary:
     """Numbers characters as they are met, and tells at the end which id each number stands for.
 
     The numbers depend on the pieces in which a text came; the vocabulary and the ids, in the order of code points,
-    do not.
+    do not. known: characters that it has from the beginning, met in another text and never to count as coming once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: str = "") -> None:
         self._numbers = np.full(CODE_POINTS, UNMET)  # of every code point
         self._met = np.empty(0, np.uint32)  # the code point of every number
         self._counts = np.empty(0, np.int64)  # and how often it came
+        self._meet(code_points(known))
+        self._counts[:] = MANY_TIMES
 
     def __len__(self) -> int:
         return len(self._met)
@@ -32,7 +35,7 @@ class GrowingVocabulary:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What was met, as `Vocabulary.of` the whole text has it."""
+        """What was met, as `Vocabulary.of` the whole text and the known characters has it."""
         return Vocabulary("".join(map(chr, np.sort(self._met).tolist())))
 
     @property

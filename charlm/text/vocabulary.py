@@ -93,10 +93,6 @@ class Vocabulary:
             ids[ids < 0] = self.escape
         return ids.astype(self.dtype)
 
-    def unknown(self, text: str) -> list[str]:
-        """The characters of a text that are not in the vocabulary, each once, as messages show them."""
-        return [name_of(character) for character in sorted(set(text) - set(self.characters))]
-
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids."""
         return "".join(self.characters[i] for i in ids)

@@ -1,0 +1,104 @@
+"""How `charlm train` comes to a run: a new one, one that goes on from a model, or one that is taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from charlm import (
+    Corpus,
+    Run,
+    TrainedModel,
+    TrainSpec,
+    change_budget,
+    change_workers,
+    load,
+    new_run,
+    new_run_from,
+    read_corpus,
+    resume_notes,
+    train_spec,
+)
+from charlm.cli.reading_bar import reading_bar
+
+NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
+BUDGET = ("minutes", "steps", "epochs")
+ONLY_OF = {  # options that mean something for one choice of another option only
+    "reset": ("cell", "gru"),
+    "activation": ("cell", "rnn"),
+    "momentum": ("optimizer", "sgd"),
+    "weight_decay": ("optimizer", "adamw"),
+}
+WITH_RESUME = {*BUDGET, "sources", "resume", "workers", "threads", "quiet", "as_json"}
+OPTIONS = {"learning_rate": "--lr", "origin": "--from"}  # where the name is another
+
+Begun = tuple[Corpus, Run, list[str]]
+
+
+def model_to_go_on_from(origin: str, given: set[str], settings: dict[str, Any]) -> TrainedModel:
+    """The model of --from; its sizes take the place of those in `settings`.
+
+    Raises UsageError for a size that was given and is another one.
+    """
+    old = load(origin)
+    for name in NETWORK:
+        value = getattr(old.spec, name)
+        if name in given and settings[name] != value:
+            shown = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+            raise click.UsageError(f"{option(name)} is {shown} in {origin}, which --from goes on with: leave it out")
+        settings[name] = value
+    return old
+
+
+def refuse_without_effect(given: set[str], settings: dict[str, Any]) -> None:
+    """Raise UsageError for an option of another cell or optimizer: somebody would believe to have compared it."""
+    for name, (of, value) in ONLY_OF.items():
+        if name in given and settings[of] != value:
+            raise click.UsageError(f"{option(name)} is only of --{of} {value}, not {settings[of]}: drop one")
+
+
+def begun(
+    sources: tuple[str, ...], out: str | None, old: TrainedModel | None, settings: dict[str, Any], quiet: bool
+) -> Begun:
+    """A new run, and notes of what could not be had as asked for. old: the model to go on from, if any."""
+    corpus = _read(sources, quiet, old.vocabulary.characters if old else "")
+    network = {name: settings.pop(name) for name in NETWORK}
+    settings["clip_norm"] = settings["clip_norm"] or None
+    spec = TrainSpec(**settings)
+    run = new_run_from(old, corpus, out, spec) if old else new_run(corpus, out, spec, **network)
+    used, notes = train_spec(run), []
+    if old:
+        new = len(corpus.vocabulary) - len(old.vocabulary)
+        notes.append(f"Going on from {old.path}: it knows {len(old.vocabulary)} characters, {new} of this text are new")
+    if (used.window, used.batch) != (settings["window"], settings["batch"]):
+        notes.append(
+            f"The text is short for windows of {settings['window']} steps and {settings['batch']} streams: "
+            f"training with {used.window} and {used.batch}"
+        )
+    return corpus, run, notes
+
+
+def resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, Any], quiet: bool) -> Begun:
+    """The run in a directory, and notes of what has changed around it."""
+    fixed = sorted(given - WITH_RESUME)
+    if fixed:
+        names = ", ".join(map(option, fixed))
+        raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
+    run = Run.open(resume)
+    corpus, notes = _read(sources or run.sources, quiet, run.known), resume_notes(run)
+    run.require(corpus)
+    if budget := {name: settings[name] for name in given & set(BUDGET)}:
+        change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
+    return corpus, run, [*notes, *change_workers(run, settings["workers"])]
+
+
+def option(name: str) -> str:
+    """An option as it is typed."""
+    return OPTIONS.get(name, "--" + name.replace("_", "-"))
+
+
+def _read(sources: Sequence[str], quiet: bool, known: str) -> Corpus:
+    with reading_bar(quiet) as show:
+        return read_corpus(sources, progress=show, known=known)

@@ -1,0 +1,100 @@
+"""What `charlm score` prints: a total, a table, or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from charlm import CorpusError, Entry, Score
+from charlm.cli.screen import cut, cut_left, harmless, screen_width
+
+SOURCE_SHARE = 3  # a file's name takes at most a third of a row on a screen: the text is what people look for
+
+
+def show_total(found: Iterable[Entry], as_json: bool) -> None:
+    """All entries as one result. Raises CorpusError where they have no characters."""
+    total, adapted = Score(0, 0.0), None
+    for entry in found:
+        total += entry.score
+        if entry.adapted is not None:
+            adapted = (adapted or Score(0, 0.0)) + entry.adapted
+    if not total.characters:
+        raise CorpusError("the text is empty: there is nothing to score; name a text with at least one character")
+    if as_json:
+        click.echo(json.dumps(_figures(total) | ({"adapted": _figures(adapted)} if adapted else {})))
+        return
+    click.echo(f"{total.characters:>14,} characters")
+    click.echo(f"{total.nats:>14,.1f} nats           {total.bits:>14,.1f} bits")
+    click.echo(f"{total.nats_per_char:>14.4f} nats per char  {total.bits_per_char:>14.4f} bits per char")
+    click.echo(f"{total.perplexity:>14.3f} perplexity")
+    if adapted:
+        gained = total.bits_per_char - adapted.bits_per_char
+        click.echo(
+            f"{adapted.nats_per_char:>14.4f} nats per char  {adapted.bits_per_char:>14.4f} bits per char, adapting"
+        )
+        click.echo(f"{abs(gained):>14.4f} bits per char {'gained' if gained >= 0 else 'lost'} by adapting")
+
+
+def show_list(found: Iterable[Entry], per: str, by: str, as_json: bool) -> None:
+    """A row or a JSON object for every entry, as they come. On a screen, rows are cut and made harmless."""
+    width = screen_width()
+    for number, entry in enumerate(found):
+        if as_json:
+            click.echo(json.dumps(_record(entry), ensure_ascii=width is not None))
+            continue
+        if number == 0:
+            click.echo(_heading(per, by, entry.adapted is not None))
+        click.echo(_row(entry, per, by, width), color=True)  # else a pipe would miss what looks like colour
+
+
+def _heading(per: str, by: str, adapting: bool) -> str:
+    columns = ["bits" if per == "char" else "bits/char"]
+    columns += ["adapting"] * adapting + ["worst"] * (by == "worst")
+    heading = "".join(f"{column:>10}" for column in columns)
+    return f"{heading}{'characters':>13}  file" if per == "file" else f"{heading}  where"
+
+
+def _row(entry: Entry, per: str, by: str, width: int | None) -> str:
+    scores = [entry.score, entry.adapted, entry.worst if by == "worst" else None]
+    row = "".join(f"{_rate(score):>10}" for score in scores if score)
+    source, text = entry.source, entry.text
+    if per == "char":
+        text = repr(text)[1:-1]
+    elif per == "line":
+        text = text.removesuffix("\n")
+    if width is not None:
+        source, text = harmless(source), harmless(text)
+        if per != "file":
+            source = cut_left(source, width // SOURCE_SHARE)
+    if per == "file":
+        row += f"{entry.score.characters:>13,}  {source}"
+    else:
+        place = f"{entry.line}" if per == "line" else f"{entry.line}:{entry.column}"
+        row += f"  {source}:{place}  {text}"
+    return row if width is None else cut(row, width)
+
+
+def _rate(score: Score) -> str:
+    return f"{score.bits_per_char:.3f}" if score.characters else "-"
+
+
+def _figures(score: Score) -> dict[str, Any]:
+    return {
+        "characters": score.characters,
+        "nats": score.nats,
+        "bits": score.bits,
+        "nats_per_char": score.nats_per_char if score.characters else None,
+        "bits_per_char": score.bits_per_char if score.characters else None,
+        "perplexity": score.perplexity if score.characters else None,
+    }
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    where = {"file": entry.source, "line": entry.line, "column": entry.column, "text": entry.text or None}
+    record = {name: value for name, value in where.items() if value is not None} | _figures(entry.score)
+    if entry.worst:
+        record["worst_bits_per_char"] = entry.worst.bits_per_char
+    return record | ({"adapted": _figures(entry.adapted)} if entry.adapted else {})
