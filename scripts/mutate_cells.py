@@ -43,9 +43,16 @@ def places(tree: ast.AST) -> Iterator[tuple[int, str, int]]:
             yield number, "minus", 0
         if isinstance(node, ast.Subscript) and _other_half(node) is not None:
             yield number, "slice", 0
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and not _are_buffers(node):
-            for variant, _ in enumerate(itertools.combinations(node.targets[0].elts, 2)):
-                yield number, "names", variant
+        for variant, _ in enumerate(itertools.combinations(_names(node), 2)):
+            yield number, "names", variant
+
+
+def _names(node: ast.AST) -> list[ast.expr]:
+    """What an assignment or the head of a loop unpacks together."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target if isinstance(node, ast.For) else None
+    if not isinstance(target, ast.Tuple) or (isinstance(node, ast.Assign) and _are_buffers(node)):
+        return []
+    return target.elts
 
 
 def _are_buffers(node: ast.Assign) -> bool:
@@ -54,9 +61,9 @@ def _are_buffers(node: ast.Assign) -> bool:
 
 
 def _other_half(node: ast.Subscript) -> ast.expr | None:
-    """The complement of a slice in the last axis: [..., : n] for [..., n :], and the other way round."""
+    """The complement of a slice of gates: [:2] for [2:], and the other way round."""
     last = node.slice.elts[-1] if isinstance(node.slice, ast.Tuple) else node.slice
-    if not isinstance(last, ast.Slice) or last.step is not None or "H" not in ast.unparse(last):
+    if not isinstance(last, ast.Slice) or last.step is not None or ast.unparse(last) not in (":2", ":3"):
         return None
     if (last.lower is None) == (last.upper is None):
         return None
@@ -94,8 +101,7 @@ def planted(tree: ast.Module, place: tuple[int, str, int]) -> tuple[str, str]:
         node.slice = _other_half(node) or node.slice
     elif kind == "operands" and isinstance(node, ast.Call):
         node.args[:2] = node.args[1::-1]
-    elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
-        names = node.targets[0].elts
+    elif names := _names(node):
         a, b = list(itertools.combinations(range(len(names)), 2))[variant]
         names[a], names[b] = names[b], names[a]
     return ast.unparse(tree), ast.unparse(node)

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.nn.arrays import Buffers
 from charlm.nn.embedding import is_ids, project, project_back, sum_rows_by_id
 
 ID_DTYPES = [np.uint8, np.uint16, np.int32, np.int64]
 SEEDS = st.integers(0, 2**32 - 1)
-T, B, D, G = 5, 3, 7, 4
+T, B, D, G, H = 5, 3, 7, 2, 4
 
 
 @given(SEEDS, st.sampled_from(ID_DTYPES))
@@ -19,42 +20,43 @@ def test_ids_are_projected_as_one_hot_vectors(seed: int, dtype: type) -> None:
     """project(ids) = one_hot(ids) @ W + b, written to `out`, with W and b left as they are."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(D, size=(T, B)).astype(dtype)
-    W, b = rng.standard_normal((D, G)), rng.standard_normal(G)
-    kept_W, kept_b, out = W.copy(), b.copy(), np.full((T, B, G), np.nan)
-    assert project(ids, W, b, out) is out
-    np.testing.assert_allclose(out, np.eye(D)[ids] @ W + b, rtol=0, atol=1e-14)
+    W, b = rng.standard_normal((G, D, H)), rng.standard_normal((G, H))
+    kept_W, kept_b, out = W.copy(), b.copy(), np.full((T, G, B, H), np.nan)
+    assert project(ids, W, b, out, Buffers(np.float64)) is out
+    for gate in range(G):
+        np.testing.assert_allclose(out[:, gate], np.eye(D)[ids] @ W[gate] + b[gate], rtol=0, atol=1e-14)
     np.testing.assert_array_equal(W, kept_W)
     np.testing.assert_array_equal(b, kept_b)
 
 
 @given(SEEDS)
 def test_vectors_are_projected_one_by_one(seed: int) -> None:
-    """project(x)[t, b] = x[t, b] @ W + b for every step and stream."""
+    """project(x)[g, t, b] = x[t, b] @ W[g] + b[g] for every gate, step and stream."""
     rng = np.random.default_rng(seed)
-    x, W, b = rng.standard_normal((T, B, D)), rng.standard_normal((D, G)), rng.standard_normal(G)
-    out = project(x, W, b, np.full((T, B, G), np.nan))
-    for t, stream in np.ndindex(T, B):
-        np.testing.assert_allclose(out[t, stream], x[t, stream] @ W + b, rtol=0, atol=1e-13)
+    x, W, b = rng.standard_normal((T, B, D)), rng.standard_normal((G, D, H)), rng.standard_normal((G, H))
+    out = project(x, W, b, np.full((T, G, B, H), np.nan), Buffers(np.float64))
+    for g, t, stream in np.ndindex(G, T, B):
+        np.testing.assert_allclose(out[t, g, stream], x[t, stream] @ W[g] + b[g], rtol=0, atol=1e-13)
 
 
 @given(SEEDS, st.booleans())
 def test_the_way_back_is_the_transposed_product(seed: int, by_id: bool) -> None:
-    """dW = x^T da and db = the sum of da over steps and streams, for ids and for vectors."""
+    """dW = x^T da and db = the sum of da over steps and streams, for each gate, for ids and for vectors."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(D, size=(T, B))
     x = np.eye(D)[ids] if by_id else rng.standard_normal((T, B, D))
-    da = rng.standard_normal((T, B, G))
-    dW, db = np.full((D, G), np.nan), np.full(G, np.nan)
+    da = rng.standard_normal((G, T, B, H))
+    dW, db = np.full((G, D, H), np.nan), np.full((G, H), np.nan)
     project_back(ids if by_id else x, da, dW, db)
-    np.testing.assert_allclose(dW, np.einsum("tbd,tbg->dg", x, da), rtol=0, atol=1e-13)
-    np.testing.assert_allclose(db, da.sum(axis=(0, 1)), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(dW, np.einsum("tbd,gtbh->gdh", x, da), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(db, da.sum(axis=(1, 2)), rtol=0, atol=1e-13)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.sampled_from(ID_DTYPES), SEEDS)
 def test_rows_are_summed_by_id(ids: list[int], dtype: type, seed: int) -> None:
     """What np.add.at gives, for any ids; rows of ids that do not occur are zero."""
-    rows = np.random.default_rng(seed).standard_normal((len(ids), G))
-    expected, out = np.zeros((10, G)), np.full((10, G), np.nan)
+    rows = np.random.default_rng(seed).standard_normal((len(ids), H))
+    expected, out = np.zeros((10, H)), np.full((10, H), np.nan)
     np.add.at(expected, ids, rows)
     sum_rows_by_id(np.array(ids, dtype), rows, out)
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-13)
@@ -62,9 +64,9 @@ def test_rows_are_summed_by_id(ids: list[int], dtype: type, seed: int) -> None:
 
 def test_the_sum_of_no_rows_is_zero() -> None:
     """No ids at all: every sum is empty."""
-    out = np.full((3, G), np.nan)
-    sum_rows_by_id(np.zeros(0, np.uint8), np.zeros((0, G)), out)
-    np.testing.assert_array_equal(out, np.zeros((3, G)))
+    out = np.full((3, H), np.nan)
+    sum_rows_by_id(np.zeros(0, np.uint8), np.zeros((0, H)), out)
+    np.testing.assert_array_equal(out, np.zeros((3, H)))
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64])
@@ -72,8 +74,8 @@ def test_a_large_alphabet_is_summed_as_well(dtype: type, rng: np.random.Generato
     """Thousands of characters, most of them absent, the first and the last among those present."""
     V = 20_000
     ids = np.concatenate([rng.integers(V, size=1000), [0, V - 1, V - 1]]).astype(dtype)
-    rows = rng.standard_normal((len(ids), G)).astype(np.float32)
-    expected, out = np.zeros((V, G), np.float64), np.full((V, G), np.nan, np.float32)
+    rows = rng.standard_normal((len(ids), H)).astype(np.float32)
+    expected, out = np.zeros((V, H), np.float64), np.full((V, H), np.nan, np.float32)
     np.add.at(expected, ids, rows.astype(np.float64))
     sum_rows_by_id(ids, rows, out)
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-5)

@@ -216,11 +216,10 @@ def test_single_steps_are_a_window(kind: dict[str, str], layers: int, embedding:
     ids = rng.integers(0, V, (T, B))
     first = state = tuple(rng.normal(0, 0.5, layer.shape) for layer in model.zero_state(B))
     before = [layer.copy() for layer in first]
-    weights = model.prepare(params)
-    logits = []
+    logits, step = [], model.stepper(params, B)
     for row in ids:
-        row_logits, state = model.step(params, row, state, weights)
-        logits.append(row_logits)
+        row_logits, state = step(row, state)
+        logits.append(row_logits.copy())
     expected, expected_state, _ = model.forward(params, ids, first)
     np.testing.assert_allclose(np.stack(logits), expected, rtol=1e-12, atol=1e-12)
     for layer, expected_layer in zip(state, expected_state, strict=True):

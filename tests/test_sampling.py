@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runs import plain_log_probabilities, random_model, trained_run
 
 from charlm.errors import SpecError
-from charlm.sampling import SampleSpec, _until, choose, sample
+from charlm.sampling import LEAST_STREAMS, STEPS, SampleSpec, _until, choose, sample
 from charlm.store.checkpoint import load_checkpoint
 from charlm.text.vocabulary import Vocabulary
 from charlm.trained import load
@@ -217,6 +217,17 @@ def test_many_at_once_are_the_single_ones(stop: str | None) -> None:
     texts = model.samples("T", rng_seed=3, numbers=(4, 0, 9), length=60, stop=stop)
     assert texts == ["".join(model.sample("T", rng_seed=(3, n), length=60, stop=stop)) for n in (4, 0, 9)]
     assert model.samples("T", numbers=range(2), length=0) == ["", ""] and model.samples("T", numbers=()) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_share_the_samples(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: any number of threads writes the same samples, in their order, to the full length."""
+    monkeypatch.setattr("charlm.sampling.blas_thread_count", lambda: threads)
+    model, numbers = load(trained_run()), range(3 * LEAST_STREAMS)
+    texts = model.samples("T", rng_seed=3, numbers=numbers, length=STEPS + 20)
+    assert [len(text) for text in texts] == [STEPS + 20] * len(numbers)
+    for n in (0, 20, 47):
+        assert texts[n] == "".join(model.sample("T", rng_seed=(3, n), length=STEPS + 20))
 
 
 def test_unknown_seed_text() -> None:

@@ -83,7 +83,7 @@ def command(
         rng_seed = secrets.randbelow(2**32)
         click.echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)
 
-    with blas_threads(1):  # a step is too little work to share
+    with blas_threads(1 if count == 1 else None):  # a step of one stream is too little work to share
         if count == 1 and not as_json:
             text = _stream(seed, model.sample(seed, spec, rng_seed=(rng_seed, 0)))
             if sys.stdout.isatty() and (seed + text)[-1:] != "\n":

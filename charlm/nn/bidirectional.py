@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from charlm.nn.arrays import Floats, Ids, group
-from charlm.nn.cell import Cell
+from charlm.nn.cell import Cell, Step
 
 PARTS = ("forward", "backward")
 
@@ -76,7 +76,7 @@ class Bidirectional(Cell):
         both = {f"forward.{name}": array for name, array in read.items()}
         return both | {f"backward.{name}": array[::-1] for name, array in returned.items()}
 
-    def step(self, weights: tuple[Any, Any], x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+    def stepper(self, weights: tuple[Any, Any], batch: int) -> Step:
         """There is none: an output depends on inputs to come. Raises TypeError."""
         raise TypeError("a bidirectional layer has no single step: give forward a whole window")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from charlm.nn.arrays import Buffers, Floats, Ids
+
+Step: TypeAlias = Callable[[Ids | Floats, Floats], tuple[Floats, Floats]]
 
 
 class Cell(ABC):
@@ -75,10 +77,11 @@ class Cell(ABC):
         """
 
     @abstractmethod
-    def step(self, weights: Any, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
-        """One time step of `forward`, for who writes a character at a time; nothing is kept for a way back.
+    def stepper(self, weights: Any, batch: int) -> Step:
+        """One time step of `forward`, as a function, for who writes a character at a time; no tape is kept.
 
-        x: ids (B,) or vectors (B, D). Returns the output (B, output size) and the next state, both new arrays.
+        It takes x, ids (B,) or vectors (B, D), and the state, and returns the output (B, output size) and the next
+        state, both new arrays. It stays valid when other weights are prepared.
         """
 
     def _copy(self, name: str, array: Floats) -> Floats:
@@ -88,7 +91,21 @@ class Cell(ABC):
         return copy
 
 
-def gates_of(packed: Floats, count: int) -> tuple[Floats, ...]:
-    """The `count` gates packed side by side in the last axis, as views."""
-    size = packed.shape[-1] // count
-    return tuple(packed[..., gate * size : (gate + 1) * size] for gate in range(count))
+def planes(packed: Floats, gates: int) -> Floats:
+    """Gates packed side by side in the last axis, (..., G H), as a view that has each for itself, (G, ..., H)."""
+    return np.moveaxis(packed.reshape(*packed.shape[:-1], gates, -1), -2, 0)
+
+
+def by_gate(gates: Floats) -> Floats:
+    """The view (G, T, B, H) of gates (T, G, B, H): every gate over all time steps."""
+    return gates.swapaxes(0, 1)
+
+
+def by_step(slopes: Floats) -> Floats:
+    """The view (T, G, B, H) of slopes (G, T, B, H): all gates of one time step after the other."""
+    return slopes.swapaxes(0, 1)
+
+
+def backwards(*arrays: Floats) -> Iterator[tuple[Floats, ...]]:
+    """Arrays (T, ...) side by side, one time step after the other, the last one first."""
+    return zip(*(array[::-1] for array in arrays), strict=True)

@@ -7,68 +7,94 @@ for the whole window.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeGuard
 
 import numpy as np
 
 from charlm.nn.arrays import Buffers, Floats, Ids
+from charlm.nn.products import times
+
+FEW = 2**14  # elements of a one-hot matrix that is worth making
 
 
-def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats) -> Floats:
-    """x W + b for every time step and stream, written to `out (T, B, G)`.
+def project(inputs: Ids | Floats, W: Floats, b: Floats, out: Floats, buffers: Buffers) -> Floats:
+    """x W + b for every time step, gate and stream, written to `out (T, G, B, H)`.
 
-    inputs: ids (T, B), each meaning a one-hot vector of W's height, or vectors (T, B, D). W: (D, G), b: (G,).
+    inputs: ids (T, B), each meaning a one-hot vector of W's height, or vectors (T, B, D). W: (G, D, H), b: (G, H).
     """
-    rows = out.reshape(-1, out.shape[-1])
-    if is_ids(inputs):
-        few = len(W) < len(rows)  # then adding b to the V rows of W costs less than to the T*B rows of the result
-        np.take(W + b if few else W, inputs.reshape(-1), axis=0, out=rows, mode="clip")  # "clip" writes into out
-        if few:
-            return out
-    else:
-        np.matmul(inputs.reshape(-1, inputs.shape[-1]), W, out=rows)
-    rows += b
+    G, D, H = W.shape
+    if not is_ids(inputs):
+        times_W = times("W", W, inputs.shape[1], buffers)
+        for x, a in zip(inputs, out, strict=True):
+            np.add(times_W(x), b[:, None], out=a)
+        return out
+    few = inputs.size > D  # then adding b to the D rows of W costs less than to the T*B rows of the result
+    rows = (W + b[:, None] if few else W).reshape(G * D, H)
+    np.take(rows, inputs[:, None].astype(np.intp) + D * np.arange(G)[:, None], axis=0, out=out, mode="clip")
+    if not few:
+        out += b[:, None]
     return out
 
 
-def project_step(x: Ids | Floats, W: Floats, b: Floats) -> Floats:
-    """x W + b for one time step, a new array (B, G); x: ids (B,) or vectors (B, D)."""
-    a: Floats = W.take(x, axis=0) if is_ids(x) else x @ W
-    a += b
-    return a
+def step_projection(W: Floats, b: Floats) -> Callable[[Ids | Floats], Floats]:
+    """`project` of one time step, as a function of x, ids (B,) or vectors (B, D): x W + b, a new array (G, B, H)."""
+    W, b = W.copy(), b[:, None].copy()
+
+    def projected(x: Ids | Floats) -> Floats:
+        a: Floats = W.take(x, axis=1) if is_ids(x) else x @ W
+        a += b
+        return a
+
+    return projected
 
 
 def project_back(inputs: Ids | Floats, da: Floats, dW: Floats, db: Floats) -> None:
-    """The gradients of `project` for its weights, from da (T, B, G); written to dW (D, G) and db (G,)."""
-    rows = da.reshape(-1, da.shape[-1])
+    """The gradients of `project` for its weights, from da (G, T, B, H); written to dW (G, D, H) and db (G, H)."""
+    rows = da.reshape(len(da), -1, da.shape[-1])
     if is_ids(inputs):
         sum_rows_by_id(inputs.reshape(-1), rows, dW)
-        np.sum(dW, axis=0, out=db)  # every row of da went into exactly one row of dW
+        np.sum(dW, axis=1, out=db)  # every row of da went into exactly one row of dW
     else:
         np.matmul(inputs.reshape(-1, inputs.shape[-1]).T, rows, out=dW)
-        np.matmul(np.ones(len(rows), rows.dtype), rows, out=db)  # a sum over rows, at matmul speed
+        np.matmul(np.ones(rows.shape[1], rows.dtype), rows, out=db)  # a sum over rows, at matmul speed
 
 
-def input_slope(inputs: Ids | Floats, da: Floats, W_T: Floats, buffers: Buffers) -> Floats | None:
-    """The slope of `project` in vector inputs, (T, B, D), from da (T, B, G) and W transposed (G, D); None for ids."""
+def input_slope(inputs: Ids | Floats, da: Floats, W: Floats, buffers: Buffers) -> Floats | None:
+    """The slope of `project` in vector inputs, (T, B, D), the sum of da W^T over all gates; None for ids.
+
+    da: (G, T, B, H), W: (G, D, H).
+    """
     if is_ids(inputs):
         return None
-    T, B, G = da.shape
-    slope = buffers("input_slope", T * B, W_T.shape[1])
-    return np.matmul(da.reshape(T * B, G), W_T, out=slope).reshape(T, B, -1)
+    _, T, B, _ = da.shape
+    slope = buffers("input_slope", T, B, W.shape[1])
+    times_W_T = times("W_T", W.swapaxes(1, 2), B, buffers, each=True)
+    for t in range(T):
+        np.sum(times_W_T(da[:, t]), axis=0, out=slope[t])
+    return slope
 
 
 def sum_rows_by_id(ids: Ids, rows: Floats, out: Floats) -> None:
-    """out[v] = the sum of rows[n] over all n with ids[n] = v; ids (N,), rows (N, G), out (V, G).
+    """out[v] = the sum of rows[n] over all n with ids[n] = v; ids (N,), rows (N, H), out (V, H), or G of both.
 
-    This is x^T da for one-hot x. A sort brings equal ids together, so each distinct character costs one gather and
-    one sum, and characters that do not occur cost nothing: large alphabets stay cheap.
+    This is x^T da for one-hot x, and with few ids and characters that product is the fastest. Otherwise a sort brings
+    equal ids together, so each distinct character costs one gather and one sum, and characters that do not occur
+    cost nothing: large alphabets stay cheap.
     """
+    N, V = len(ids), out.shape[-2]
+    if N * V <= FEW:
+        one_hot = np.zeros((V, N), rows.dtype)
+        one_hot[ids, np.arange(N)] = 1
+        np.matmul(one_hot, rows, out=out)
+        return
     order = np.argsort(ids, kind="stable")
     present, starts = np.unique(ids[order], return_index=True)
+    ones = np.ones(N, rows.dtype)
     out[...] = 0
-    for v, start, end in zip(present, starts, [*starts[1:], len(ids)], strict=bool(len(ids))):
-        np.sum(rows[order[start:end]], axis=0, out=out[v])
+    for v, start, end in zip(present, starts, [*starts[1:], N], strict=bool(N)):
+        same = np.take(rows, order[start:end], axis=-2)
+        np.matmul(ones[: end - start], same, out=out[..., v, :])  # a sum over rows, at matmul speed
 
 
 def is_ids(inputs: Ids | Floats) -> TypeGuard[Ids]:

@@ -6,6 +6,8 @@ import numpy as np
 
 from charlm.nn.arrays import Floats
 
+HALF = {kind: np.array(0.5, kind) for kind in "fd"}  # as arrays, which a small product takes faster than numbers
+
 
 def sigmoid_of_double(a: Floats) -> Floats:
     """sigmoid(2 a) = (1 + tanh a) / 2, written over `a`, which is returned.
@@ -13,7 +15,7 @@ def sigmoid_of_double(a: Floats) -> Floats:
     Cells halve a gate's weights once per update and call this once per time step: that saves a pass over the gate
     at every step, and tanh has no argument at which it overflows.
     """
-    half = a.dtype.type(0.5)
+    half = HALF[a.dtype.char]
     np.tanh(a, out=a)
     a *= half
     a += half

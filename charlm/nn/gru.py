@@ -17,29 +17,28 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, gates_of
-from charlm.nn.embedding import input_slope, project, project_back, project_step
+from charlm.nn.cell import Cell, Step, backwards, by_gate, by_step, planes
+from charlm.nn.embedding import input_slope, project, project_back, step_projection
 from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
 from charlm.nn.init import orthogonal_gates, uniform_fan_in
+from charlm.nn.products import times
 
 
 class Weights(NamedTuple):
-    """What one update's forward and backward passes read: copies in the layout that makes each step cheap."""
+    """What one update's forward and backward passes read: copies in which every gate is a matrix for itself."""
 
-    W: Floats  # (D, 3H), z and r halved: see sigmoid_of_double
-    b: Floats  # (3H,),   z and r halved
-    U_zr: Floats  # (H, 2H), halved
-    U_c: Floats  # (H, H)
-    W_T: Floats  # (3H, D), as given
-    U_zr_T: Floats  # (2H, H), as given
-    U_c_T: Floats  # (H, H), as given
+    W: Floats  # (3, D, H), z and r halved: see sigmoid_of_double
+    b: Floats  # (3, H),    z and r halved
+    U: Floats  # (3, H, H), z and r halved
+    W_given: Floats  # (3, D, H)
+    U_given: Floats  # (3, H, H)
 
 
 class Tape(NamedTuple):
     """What forward leaves for backward; valid until the cell's next forward, consumed by backward."""
 
     inputs: Ids | Floats  # (T, B) or (T, B, D)
-    gates: Floats  # (T, B, 3H): z, r and c
+    gates: Floats  # (T, 3, B, H): z, r and c
     reset: Floats  # (T, B, H): r * h
     states: Floats  # (T + 1, B, H): h before the first step, and after every step
 
@@ -67,62 +66,56 @@ class GRU(Cell):
 
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
         """Lay out the parameters for the passes of one update."""
-        H2 = 2 * self.hidden_size
-        W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
+        W, U, b = (self._copy(name, planes(params[name], 3)) for name in ("W", "U", "b"))
         for array in (W, U, b):
-            array[..., :H2] *= 0.5
-        return Weights(
-            W=W,
-            b=b,
-            U_zr=U[:, :H2].copy(),
-            U_c=U[:, H2:].copy(),
-            W_T=self._copy("W_T", params["W"].T),
-            U_zr_T=params["U"][:, :H2].T.copy(),
-            U_c_T=params["U"][:, H2:].T.copy(),
-        )
+            array[:2] *= 0.5
+        W_given, U_given = (self._copy(f"{name} given", planes(params[name], 3)) for name in ("W", "U"))
+        return Weights(W, b, U, W_given, U_given)
 
     def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h (B, H)."""
         T, B = inputs.shape[:2]
         H = self.hidden_size
-        gates = project(inputs, weights.W, weights.b, out=self._buffers("gates", T, B, 3 * H))
+        gates = project(inputs, weights.W, weights.b, self._buffers("gates", T, 3, B, H), self._buffers)
         reset = self._buffers("reset", T, B, H)
         states = self._buffers("states", T + 1, B, H)
-        from_h = self._buffers("from_h", B, 2 * H)
-        from_reset = self._buffers("from_reset", B, H)
+        times_U_zr = times("U_zr", weights.U[:2], B, self._buffers)
+        times_U_c = times("U_c", weights.U[2], B, self._buffers)
 
         states[0] = state
-        for t in range(T):
-            h, h_next = states[t], states[t + 1]
-            a_zr, a_c = gates[t, :, : 2 * H], gates[t, :, 2 * H :]
-
-            a_zr += np.matmul(h, weights.U_zr, out=from_h)
-            zr = sigmoid_of_double(a_zr)
-            z, r = zr[:, :H], zr[:, H:]
-
-            rh = np.multiply(r, h, out=reset[t])
-            a_c += np.matmul(rh, weights.U_c, out=from_reset)
-            c = np.tanh(a_c, out=a_c)
+        steps = zip(states, states[1:], gates[:, :2], *by_gate(gates), reset, strict=False)
+        for h, h_next, zr, z, r, c, rh in steps:
+            zr += times_U_zr(h)
+            sigmoid_of_double(zr)
+            np.multiply(r, h, out=rh)
+            c += times_U_c(rh)
+            np.tanh(c, out=c)
             mix(z, c, h, out=h_next)
         return states[1:], states[T].copy(), Tape(inputs, gates, reset, states)
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h, z, r and c (T, B, H) of a window."""
-        return {"h": tape.states[1:], **dict(zip("zrc", gates_of(tape.gates, 3), strict=True))}
+        return {"h": tape.states[1:], **dict(zip("zrc", by_gate(tape.gates), strict=True))}
 
-    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+    def stepper(self, weights: Weights, batch: int) -> Step:
         """One time step; the output is the next state."""
-        h, H2 = state, 2 * self.hidden_size
-        a = project_step(x, weights.W, weights.b)
-        a_zr, a_c = a[:, :H2], a[:, H2:]
+        own = Buffers(self.dtype)
+        x_W = step_projection(weights.W, weights.b)
+        times_U_zr = times("U_zr", weights.U[:2], batch, own)
+        times_U_c = times("U_c", weights.U[2], batch, own)
+        rh = own("rh", batch, self.hidden_size)
 
-        a_zr += h @ weights.U_zr
-        zr = sigmoid_of_double(a_zr)
-        z, r = zr[:, : H2 // 2], zr[:, H2 // 2 :]
-        a_c += (r * h) @ weights.U_c
-        c = np.tanh(a_c, out=a_c)
-        h = mix(z, c, h, out=np.empty_like(h))
-        return h, h
+        def step(x: Ids | Floats, h: Floats) -> tuple[Floats, Floats]:
+            a = x_W(x)
+            zr, c = a[:2], a[2]
+            zr += times_U_zr(h)
+            sigmoid_of_double(zr)
+            c += times_U_c(np.multiply(zr[1], h, out=rh))
+            np.tanh(c, out=c)
+            h = mix(zr[0], c, h, out=np.empty_like(h))
+            return h, h
+
+        return step
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh the slope in h':
@@ -134,30 +127,34 @@ class GRU(Cell):
         inputs, gates, reset, states = tape
         T, B, H = doutputs.shape
         da = gate_slopes(gates, states, states, self._buffers)
-        dh, drh, from_zr = (self._buffers(name, B, H) for name in ("dh", "drh", "from_zr"))
+        keep_all, r_all, _ = by_gate(gates)  # keep = 1 - z, left there by gate_slopes
+        U_T = weights.U_given.swapaxes(1, 2)
+        times_U_zr_T = times("U_zr_T", U_T[:2], B, self._buffers, each=True)
+        times_U_c_T = times("U_c_T", U_T[2], B, self._buffers)
 
+        dh = self._buffers("dh", B, H)
         dh[...] = 0
-        for t in reversed(range(T)):
-            keep, r, _ = gates_of(gates[t], 3)  # keep = 1 - z, left there by gate_slopes
-            da_z, da_r, da_c = gates_of(da[t], 3)
-            dh += doutputs[t]
-
+        steps = backwards(doutputs, *da, by_step(da[:2]), keep_all, r_all)
+        for doutput, da_z, da_r, da_c, da_zr, keep, r in steps:
+            dh += doutput
             da_z *= dh
             da_c *= dh
-            np.matmul(da_c, weights.U_c_T, out=drh)
+            drh = times_U_c_T(da_c)
             da_r *= drh
+            via_zr = times_U_zr_T(da_zr)
 
             dh *= keep
             drh *= r
             dh += drh
-            dh += np.matmul(da[t, :, : 2 * H], weights.U_zr_T, out=from_zr)
+            dh += via_zr[0]
+            dh += via_zr[1]
 
-        da_rows = da.reshape(T * B, 3 * H)
+        da_rows, dU = da.reshape(3, T * B, H), planes(grads["U"], 3)
         h_rows, rh_rows = states[:T].reshape(T * B, H), reset.reshape(T * B, H)
-        np.matmul(h_rows.T, da_rows[:, : 2 * H], out=grads["U"][:, : 2 * H])
-        np.matmul(rh_rows.T, da_rows[:, 2 * H :], out=grads["U"][:, 2 * H :])
-        project_back(inputs, da, grads["W"], grads["b"])
-        return input_slope(inputs, da, weights.W_T, self._buffers)
+        np.matmul(h_rows.T, da_rows[:2], out=dU[:2])
+        np.matmul(rh_rows.T, da_rows[2], out=dU[2])
+        project_back(inputs, da, planes(grads["W"], 3), planes(grads["b"], 3))
+        return input_slope(inputs, da, weights.W_given, self._buffers)
 
 
 def mix(z: Floats, c: Floats, h: Floats, out: Floats) -> Floats:
@@ -169,24 +166,23 @@ def mix(z: Floats, c: Floats, h: Floats, out: Floats) -> Floats:
 
 
 def gate_slopes(gates: Floats, states: Floats, beside_r: Floats, buffers: Buffers) -> Floats:
-    """What the slopes of a step are multiplied with, (T, B, 3H), for the whole window at once:
+    """What the slopes of a step are multiplied with, (3, T, B, H), for the whole window at once:
 
-    (c - h) * z (1 - z)        beside_r * r (1 - r)        z * (1 - c c)
+    (h' - h) * (1 - z)        beside_r * r (1 - r)        z * (1 - c c)
 
-    gates: z, r, c (T, B, 3H), where z is turned into 1 - z and c is lost. beside_r (T or more, B, H): what r
-    multiplies, h itself (reset before) or its image (reset after).
+    where h' - h = z * (c - h). gates: z, r, c (T, 3, B, H), where z is turned into 1 - z. beside_r (T or more, B, H):
+    what r multiplies, h itself (reset before) or its image (reset after).
     """
-    T, B, H3 = gates.shape
-    slopes = buffers("slopes", T, B, H3)
-    for piece in time_pieces(T, B * H3 // 3):
-        z, r, c = gates_of(gates[piece], 3)
-        s_z, s_r, s_c = gates_of(slopes[piece], 3)
+    T, G, B, H = gates.shape
+    slopes = buffers("slopes", G, T, B, H)
+    for piece in time_pieces(T, B * H):
+        z, r, c = by_gate(gates[piece])
+        s_z, s_r, s_c = slopes[:, piece]
         tanh_slope(c, out=s_c)
         s_c *= z
         sigmoid_slope(r, out=s_r)
         s_r *= beside_r[piece]
-        c -= states[piece]
-        sigmoid_slope(z, out=s_z)
-        s_z *= c
-        np.subtract(1, z, out=z)
+        keep = np.subtract(1, z, out=z)
+        np.subtract(states[1:][piece], states[piece], out=s_z)
+        s_z *= keep
     return slopes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from charlm.errors import SpecError
 from charlm.nn.arrays import Buffers, Floats, Ids, NamedArrays
 from charlm.nn.embedding import sum_rows_by_id
 from charlm.nn.init import uniform_fan_in
+from charlm.nn.products import times
 from charlm.nn.readout import read_out, read_out_back
 from charlm.nn.stack import ACTIVATIONS, CELLS, RESETS, Masks, Stack, StackTape, State, make_cell
 
@@ -183,16 +185,25 @@ class CharLM:
         """Per layer, what the window made its units do, by name, each (T, B, H): see Cell.activations."""
         return self.stack.activations(tape.stack)
 
-    def step(self, params: NamedArrays, inputs: Ids, state: State, weights: tuple[Any, ...]) -> tuple[Floats, State]:
-        """Predict the character after one of each of B streams: `forward` for a single time step, as fast as can be.
+    def stepper(
+        self, params: NamedArrays, batch: int, *, weights: tuple[Any, ...] | None = None
+    ) -> Callable[[Ids, State], tuple[Floats, State]]:
+        """`forward` for a single time step, as a function, as fast as can be.
 
-        inputs: ids (B,). weights: `prepare(params)`. Returns logits (B, V) and the next state, all new arrays.
+        It takes ids (B,) and the state, and returns logits (B, V), a buffer that its next call overwrites, and the
+        next state, all new arrays. Later changes of the params do not reach it.
         """
-        x = params["embedding.E"].take(inputs, axis=0) if self.spec.embedding else inputs
-        top, state = self.stack.step(weights, x, state)
-        logits: Floats = top @ self._readout(params)
-        logits += params["readout.b"]
-        return logits, state
+        step_stack = self.stack.stepper(weights or self.prepare(params), batch)
+        times_W = times("W", self._readout(params), batch, Buffers(self.dtype))
+        b, E = params["readout.b"].copy(), params["embedding.E"].copy() if self.spec.embedding else None
+
+        def step(ids: Ids, state: State) -> tuple[Floats, State]:
+            top, state = step_stack(ids if E is None else E.take(ids, axis=0), state)
+            logits = times_W(top)
+            logits += b
+            return logits, state
+
+        return step
 
     def backward(self, params: NamedArrays, tape: ModelTape, dlogits: Floats, grads: NamedArrays) -> None:
         """The gradients of the loss in every parameter, written to `grads`; dlogits: its slope in logits (T, B, V)."""

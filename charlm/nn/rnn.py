@@ -14,21 +14,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from charlm.nn.arrays import Floats, Ids, time_pieces
-from charlm.nn.cell import Cell
-from charlm.nn.embedding import input_slope, project, project_back, project_step
+from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
+from charlm.nn.cell import Cell, Step
+from charlm.nn.embedding import input_slope, project, project_back, step_projection
 from charlm.nn.gates import tanh_slope
 from charlm.nn.init import orthogonal, uniform_fan_in
+from charlm.nn.products import times
 
 
 class Weights(NamedTuple):
-    """What one update's forward and backward passes read."""
+    """What one update's forward and backward passes read: copies."""
 
     W: Floats  # (D, H)
     b: Floats  # (H,)
     U: Floats  # (H, H)
-    W_T: Floats  # (H, D)
-    U_T: Floats  # (H, H)
 
 
 class Tape(NamedTuple):
@@ -66,18 +65,18 @@ class RNN(Cell):
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
         """Lay out the parameters for the passes of one update."""
         W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
-        return Weights(W=W, b=b, U=U, W_T=self._copy("W_T", params["W"].T), U_T=params["U"].T.copy())
+        return Weights(W, b, U)
 
     def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h (B, H)."""
         T, B = inputs.shape[:2]
         states = self._buffers("states", T + 1, B, self.hidden_size)
-        from_h = self._buffers("from_h", B, self.hidden_size)
-        project(inputs, weights.W, weights.b, out=states[1:])
+        times_U = times("U", weights.U, B, self._buffers)
+        project(inputs, weights.W[None], weights.b[None], states[1:, None], self._buffers)
         states[0] = state
         for t in range(T):
             a = states[t + 1]
-            a += np.matmul(states[t], weights.U, out=from_h)
+            a += times_U(states[t])
             if self.activation == "tanh":
                 np.tanh(a, out=a)
             else:
@@ -88,12 +87,18 @@ class RNN(Cell):
         """h (T, B, H) of a window."""
         return {"h": tape.states[1:]}
 
-    def step(self, weights: Weights, x: Ids | Floats, state: Floats) -> tuple[Floats, Floats]:
+    def stepper(self, weights: Weights, batch: int) -> Step:
         """One time step; the output is the next state."""
-        a = project_step(x, weights.W, weights.b)
-        a += state @ weights.U
-        h = np.tanh(a, out=a) if self.activation == "tanh" else np.maximum(a, 0, out=a)
-        return h, h
+        x_W = step_projection(weights.W[None], weights.b[None])
+        times_U = times("U", weights.U, batch, Buffers(self.dtype))
+
+        def step(x: Ids | Floats, h: Floats) -> tuple[Floats, Floats]:
+            a = x_W(x)[0]
+            a += times_U(h)
+            h = np.tanh(a, out=a) if self.activation == "tanh" else np.maximum(a, 0, out=a)
+            return h, h
+
+        return step
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back through a window. With dh the slope in h':
@@ -104,16 +109,17 @@ class RNN(Cell):
         inputs, states = tape
         T, B, H = doutputs.shape
         da = self._slopes(states[1:])
+        times_U_T = times("U_T", weights.U.T, B, self._buffers)
         dh = self._buffers("dh", B, H)
         dh[...] = 0
         for t in reversed(range(T)):
             dh += doutputs[t]
             da[t] *= dh
-            np.matmul(da[t], weights.U_T, out=dh)
+            dh = times_U_T(da[t])
 
         np.matmul(states[:T].reshape(T * B, H).T, da.reshape(T * B, H), out=grads["U"])
-        project_back(inputs, da, grads["W"], grads["b"])
-        return input_slope(inputs, da, weights.W_T, self._buffers)
+        project_back(inputs, da[None], grads["W"][None], grads["b"][None])
+        return input_slope(inputs, da[None], weights.W[None], self._buffers)
 
     def _slopes(self, h: Floats) -> Floats:
         """f'(a) for the whole window (T, B, H), in terms of h = f(a)."""

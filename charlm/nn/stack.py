@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -134,16 +134,20 @@ class Stack:
         """Per layer, what the window made its units do: see Cell.activations."""
         return tuple(cell.activations(one) for cell, one in zip(self.cells, tape.tapes, strict=True))
 
-    def step(self, weights: tuple[Any, ...], x: Ids | Floats, state: State) -> tuple[Floats, State]:
-        """One time step: as Cell.step, with one state per layer."""
-        states = []
-        for layer, (cell, cell_weights, before) in enumerate(zip(self.cells, weights, state, strict=True)):
-            output, after = cell.step(cell_weights, x, before)
-            states.append(after)
-            if self.residual and layer > 0:
-                output = np.add(output, x)
-            x = output
-        return output, tuple(states)
+    def stepper(self, weights: tuple[Any, ...], batch: int) -> Callable[[Ids | Floats, State], tuple[Floats, State]]:
+        """One time step: as Cell.stepper, with one state per layer."""
+        first, *others = (cell.stepper(own, batch) for cell, own in zip(self.cells, weights, strict=True))
+
+        def step(x: Ids | Floats, state: State) -> tuple[Floats, State]:
+            output, after = first(x, state[0])
+            states = [after]
+            for layer, before in zip(others, state[1:], strict=True):
+                above, after = layer(output, before)
+                states.append(after)
+                output = np.add(above, output) if self.residual else above
+            return output, tuple(states)
+
+        return step
 
     def backward(self, tape: StackTape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
         """The way back: as Cell.backward. `doutputs` is overwritten."""
