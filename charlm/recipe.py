@@ -6,6 +6,7 @@ so the passes over the text. docs/recipes.md has the study that the constants co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -43,9 +44,9 @@ SEEN_PER_PARAMETER = 12.0  # characters that a network needs to read; with fewer
 PARAMETERS_PER_CHARACTER = 4.0  # of the text; more only remember it
 LARGE_ALPHABET, VECTOR = 512, 128  # from here on characters are vectors: most are too rare to learn each its own gates
 STREAMS, STEPS = 64, 100
-WINDOWS = 40  # of an epoch at least; a short text is read in fewer streams, and then in shorter windows
+WINDOWS = 75  # of an epoch at least; a short text is read in fewer streams, and then in shorter windows
 EVERY_WORKER = 0.87  # does of the work of one alone
-PASSES = 60.0  # after which a text has been learned by heart, whatever is left out
+PASSES, MORE_PASSES = 60.0, 0.35  # over a million characters until they are known by heart; the fewer, the sooner
 PATIENCE = 6  # of 20 validations
 TRAINING = {field.name for field in fields(TrainSpec)}
 SIZE = {"hidden", "layers"}
@@ -75,19 +76,19 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     network = {name: value for name, value in fixed.items() if name not in TRAINING}
     readable = _Readable(asked, characters, batch * window)
     model = size_for(characters, len(corpus.vocabulary) + 1, readable, network)
-    passes = readable(model) / characters
+    passes = min(readable(model) / characters, asked.epochs or most_passes(characters))
     chosen = {
         "batch": batch,
         "window": window,
-        "epochs": None if asked.steps is not None else PASSES,
+        "epochs": None if asked.steps is not None else most_passes(characters),
         "patience": PATIENCE,
-        **regularisation_for(passes),
+        **regularisation_for(passes * model.parameters / characters),
     }
     if asked.steps is None and asked.epochs is None:
         chosen["minutes"] = asked.minutes or MINUTES
     spec = replace(asked, **{name: value for name, value in chosen.items() if name not in fixed})
     sizes = {name: getattr(model, name) for name in ("hidden", "layers", "embedding")}
-    return Recipe(network | sizes, spec, _sentence(model, spec, min(passes, spec.epochs or passes)))
+    return Recipe(network | sizes, spec, _sentence(model, spec, passes))
 
 
 def streams_for(characters: int) -> tuple[int, int]:
@@ -114,12 +115,22 @@ def size_for(
     return suited[-1] if suited else sizes[0]
 
 
-def regularisation_for(passes: float) -> dict[str, float]:
-    """Dropout and input dropout for so many passes over a text."""
-    for most, dropout, input_dropout in ((2, 0.0, 0.0), (5, 0.1, 0.02), (12, 0.2, 0.05), (30, 0.3, 0.1)):
-        if passes <= most:
-            return {"dropout": dropout, "input_dropout": input_dropout}
-    return {"dropout": 0.4, "input_dropout": 0.1}
+def most_passes(characters: int) -> float:
+    """After so many passes a text has been learned by heart, whatever is left out."""
+    return max(4.0, float(f"{PASSES * (characters / 1e6) ** MORE_PASSES:.2g}"))
+
+
+def regularisation_for(strain: float) -> dict[str, float]:
+    """Dropout and input dropout for a text that is read often by a network that is large for it.
+
+    strain: passes over the text, times parameters per character of it.
+    """
+    if strain < 1:
+        return {"dropout": 0.0, "input_dropout": 0.0}
+    return {
+        "dropout": round(min(0.6, 0.1 * math.log(1 + strain)), 2),
+        "input_dropout": round(min(0.1, 0.02 * strain), 2),
+    }
 
 
 class _Readable:
