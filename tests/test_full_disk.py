@@ -27,6 +27,7 @@ from runs import (
 from charlm.plan import TrainSpec
 from charlm.store.atomic import write_atomic
 from charlm.store.checkpoint import load_checkpoint
+from charlm.store.counts import load_ngram
 from charlm.store.run import Run, is_run
 
 OPTIONS = (*TINY_OPTIONS, "--rng-seed", 3, "--quiet")
@@ -56,9 +57,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def all_is_whole(path: Path) -> bool:
     """Whether what lies in a run directory can be used, and there is nothing half written beside it."""
-    run = Run(path, {})
+    run = Run.open(path) if is_run(path) else Run(path, {})
     run.metrics()
-    return all(load_checkpoint(file) for file in path.glob("*.safetensors")) and not list(path.glob(".*.tmp"))
+    if run.ngram_path.exists():
+        load_ngram(run.ngram_path, run.config["model"]["vocabulary"])
+    return all(map(load_checkpoint, checkpoints(path))) and not list(path.glob(".*.tmp"))
+
+
+def checkpoints(path: Path) -> list[Path]:
+    """The models in a run directory."""
+    return [file for file in path.glob("*.safetensors") if file.stem != "ngram"]
 
 
 def gone_on_with(path: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
@@ -68,7 +76,8 @@ def gone_on_with(path: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
 
 
 @pytest.mark.parametrize(
-    ("limit", "file"), [(500, "config.json"), (1500, "best.safetensors"), (17000, "loss.png"), (10**6, "")]
+    ("limit", "file"),
+    [(500, "config.json"), (1500, "ngram.safetensors"), (4000, "best.safetensors"), (17000, "loss.png"), (10**6, "")],
 )
 def test_files_that_may_not_grow(
     limit: int, file: str, here: Path, expected: dict[str, object], capsys: pytest.CaptureFixture[str]
@@ -94,13 +103,13 @@ def test_the_old_checkpoint_stays_where_a_new_one_may_not_be_written(
 ) -> None:
     """Law: to the byte, however often it is tried."""
     charlm(capsys, "train", "short.txt", *OPTIONS, "--out", "run", "--steps", 12)
-    before = {path.name: path.read_bytes() for path in (here / "run").glob("*.safetensors")}
+    before = {path.name: path.read_bytes() for path in checkpoints(here / "run")}
     assert set(before) == {"best.safetensors", "last.safetensors"}
     command = [sys.executable, "-c", LIMITED, 10_000, "train", "--resume", "run", "--steps", 24, "--quiet"]
     for _ in range(2):
         done = subprocess.run(list(map(str, command)), cwd=here, env=environment(), capture_output=True, timeout=60)
         assert done.returncode == 1
-        assert {path.name: path.read_bytes() for path in (here / "run").glob("*.safetensors")} == before
+        assert {path.name: path.read_bytes() for path in checkpoints(here / "run")} == before
         assert all_is_whole(here / "run")
 
 
@@ -160,10 +169,11 @@ def disk(here: Path) -> Iterator[Disk]:
     ("size", "files"),
     [
         ("4k", set()),
-        ("16k", set()),
-        ("24k", {"best"}),
-        ("36k", {"best", "last"}),
-        ("112k", {"best", "last"}),
+        ("8k", set()),
+        ("20k", set()),
+        ("32k", {"best"}),
+        ("44k", {"best", "last"}),
+        ("120k", {"best", "last"}),
     ],
 )
 def test_a_disk_that_is_full(
@@ -183,7 +193,7 @@ def test_a_disk_that_is_full(
     done = charlm(capsys, "train", "short.txt", *OPTIONS, "--out", run)
     assert done.is_clear_error(1) and "No space left" in done.err, done
     assert all_is_whole(run)
-    assert {path.stem for path in run.glob("*.safetensors")} == files
+    assert {path.stem for path in checkpoints(run)} == files
     again = charlm(capsys, "train", "--resume", run, "--quiet")
     assert again.is_clear_error(1) and "No space left" in again.err, again
     assert all_is_whole(run)
