@@ -45,7 +45,10 @@ threadpool_limits(1, user_api="blas")  # networks this small only lose by a seco
 
 LANTERNS = Path(__file__).resolve().parent.parent / "corpora" / "lanterns.txt"
 TINY = TrainSpec(batch=4, window=10, steps=24, evaluations=4, reports=8)
-TINY_OPTIONS = ("--hidden", "8", "--batch", "4", "--window", "10", "--steps", "24")
+TINY_OPTIONS = (
+    *("--hidden", "8", "--batch", "4", "--window", "10"),
+    *("--dropout", "0", "--input-dropout", "0", "--patience", "0", "--steps", "24"),
+)
 CONFIG = {"model": {}, "training": {}, "corpus": {"name": "x", "sources": [], "sha256": "", "characters": 9}}
 WALL_CLOCK = {"seconds", "chars_per_second", "report_seconds"}
 
@@ -106,7 +109,7 @@ def trained_run() -> Path:
     """A run that was trained once for all tests; only read it."""
     folder = Path(tempfile.mkdtemp(prefix="charlm-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    run = tiny_run(folder / "lanterns", lanterns(), TrainSpec(batch=4, window=10, steps=60))
+    run = tiny_run(folder / "lanterns", lanterns(), TrainSpec(optimizer="sgd", batch=4, window=10, steps=60))
     measure_baselines(run, lanterns())
     fit_mix(run_to_end(run, lanterns()), lanterns())
     return run.path

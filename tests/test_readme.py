@@ -31,9 +31,11 @@ def commands(page: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the texts that a clone has; what the commands leave behind goes with it."""
+    """A folder with the texts that a clone has, in which the first command was typed; it goes with all that is made."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "corpora", folder / "corpora", ignore=shutil.ignore_patterns("shakespeare*"))
+    first = "charlm train corpora/lanterns.txt --quiet"
+    subprocess.run(first, shell=True, cwd=folder, env=environment(), capture_output=True, check=True)
     return folder
 
 

@@ -11,7 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs import TINY, bits_of_run, charlm_command, environment, holds_something, run_to_end, the_command, wait_until
+from runs import (
+    TINY,
+    TINY_OPTIONS,
+    bits_of_run,
+    charlm_command,
+    environment,
+    holds_something,
+    run_to_end,
+    the_command,
+    wait_until,
+)
 
 from charlm.starting import new_run
 from charlm.store.checkpoint import load_checkpoint
@@ -20,7 +30,7 @@ from charlm.store.run import Run, is_run
 
 TEXT = "Down by the harbour the lanterns come on,\none after the other.\n" * 40
 STEPS = 600
-OPTIONS = ("--hidden", 8, "--batch", 4, "--window", 10)
+OPTIONS = TINY_OPTIONS[:-2]  # without the number of steps
 
 
 @pytest.fixture
