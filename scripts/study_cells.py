@@ -79,8 +79,8 @@ def validation_loss(
     corpus: Corpus, network: dict[str, Any], change: Change, rate: float, steps: int, seed: int
 ) -> float:
     """Nats per character on the last tenth after `steps` updates; infinity where training diverged."""
-    spec = TrainSpec()
-    assert spec.clip_norm is not None
+    spec = TrainSpec(optimizer="sgd").settled
+    assert spec.clip_norm is not None and spec.momentum is not None
     training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
     rng = np.random.default_rng(seed)
     model = CharLM(ModelSpec(len(corpus.vocabulary), HIDDEN, **network))

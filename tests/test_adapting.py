@@ -76,8 +76,8 @@ def test_pieces_do_not_matter(pieces: list[str]) -> None:
 def test_what_was_read_makes_it_cheaper() -> None:
     """Law: a text that repeats gets cheaper from time to time, and in all than for a model that does not learn."""
     model = load(trained_run())
-    verse = "Xerxes' zebra quizzed, vexed; 47 jinxed kudzu.\n"
-    costs = [nats.sum() for nats in model.surprisals([verse] * 40, adapt=0.3)]
+    verse = "The zebra quizzed, vexed; jinxed kudzu.\n"  # characters that are known, in unlikely words
+    costs = [nats.sum() for nats in model.surprisals([verse] * 40, adapt=0.5)]
     static = [nats.sum() for nats in model.surprisals([verse] * 40)]
     assert costs[0] <= static[0] + 1 and sum(costs[:10]) > sum(costs[10:20]) > sum(costs[30:])
     assert costs[-1] < 0.7 * static[-1]

@@ -9,10 +9,12 @@ from typing import Any
 
 import pexpect
 import pytest
-from runs import charlm, charlm_command, environment, give_stdin, trained_run
+from runs import charlm, charlm_command, environment, give_stdin, lanterns, run_to_end, trained_run
 
 from charlm.cli.screen import columns_of, harmless
 from charlm.listing import entries
+from charlm.plan import TrainSpec
+from charlm.starting import new_run
 from charlm.store.reading import read_texts
 from charlm.trained import load
 
@@ -101,15 +103,17 @@ def test_the_two_measures_differ(here: Path, capsys: Capture) -> None:
     (here / "two.txt").write_text(
         "The harbour sleeps all night, and the zqjzq lantern burns.\nmfgwcmpfgwmcfpgwmcfpgwmc\n"
     )
-    by_mean, by_worst = (
-        [record["line"] for record in records(capsys, "two.txt", "--per", "line", "--by", by, "--sort")]
-        for by in ("mean", "worst")
-    )
+    spec = TrainSpec(batch=16, window=25, steps=150, evaluations=1, optimizer="sgd")  # so that it knows common words
+    score = ("score", run_to_end(new_run(lanterns(), here / "run", spec, hidden=32), lanterns()).path, "two.txt")
+
+    def listed(*options: str) -> list[dict[str, Any]]:
+        return [json.loads(row) for row in charlm(capsys, *score, "--per", "line", "--json", *options).out.splitlines()]
+
+    by_mean, by_worst = ([record["line"] for record in listed("--by", by, "--sort")] for by in ("mean", "worst"))
     assert (by_mean, by_worst) == ([2, 1], [1, 2])
-    shown = charlm(capsys, "score", trained_run(), "two.txt", "--per", "line", "--by", "worst").out
-    heading, first, *_ = shown.splitlines()
+    heading, first, *_ = charlm(capsys, *score, "--per", "line", "--by", "worst").out.splitlines()
     assert heading.split() == ["bits/char", "worst", "where"]
-    figures = records(capsys, "two.txt", "--per", "line")[0]
+    figures = listed()[0]
     assert first.split()[:2] == [f"{figures[name]:.3f}" for name in ("bits_per_char", "worst_bits_per_char")]
 
 

@@ -79,7 +79,7 @@ def begun(
         run = new_run_from(old, corpus, out, chosen.training)
     else:
         run = new_run(corpus, out, chosen.training, **chosen.network)
-    used, notes = train_spec(run), [chosen.sentence]
+    used, notes = train_spec(run), [] if quiet else [chosen.sentence]
     if old:
         new = len(corpus.vocabulary) - len(old.vocabulary)
         notes.append(f"Going on from {old.path}: it knows {len(old.vocabulary)} characters, {new} of this text are new")
