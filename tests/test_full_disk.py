@@ -12,26 +12,22 @@ from pathlib import Path
 
 import pytest
 from runs import (
-    TINY,
     TINY_OPTIONS,
     Faults,
     Outcome,
     bits_of_run,
     charlm,
+    charlm_process,
     environment,
-    run_to_end,
     short_corpus,
-    tiny_run,
 )
 
-from charlm.plan import TrainSpec
 from charlm.store.atomic import write_atomic
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.counts import load_ngram
 from charlm.store.run import Run, is_run
 
 OPTIONS = (*TINY_OPTIONS, "--rng-seed", 3, "--quiet")
-SPEC = TrainSpec(batch=TINY.batch, window=TINY.window, steps=TINY.steps, rng_seed=3)
 LIMITED = """
 import os, resource, sys
 limit = int(sys.argv[1])
@@ -44,8 +40,9 @@ os.execv(sys.executable, [sys.executable, "-m", "charlm", *sys.argv[2:]])
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The bits of a run for which there was room."""
     folder = tmp_path_factory.mktemp("room")
-    corpus = short_corpus(folder)
-    return bits_of_run(run_to_end(tiny_run(folder / "run", corpus, SPEC), corpus))
+    short_corpus(folder)
+    assert charlm_process("train", "short.txt", *OPTIONS, "--out", "run", cwd=folder).code == 0
+    return bits_of_run(folder / "run")
 
 
 @pytest.fixture
