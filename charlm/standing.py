@@ -86,7 +86,8 @@ def verdict(run: Run) -> str:
     memorised = figures["best_step"] < MEMORISING * figures["steps"]
     if baselines := Baselines.of(run):
         trained_on = run.config["corpus"]["characters"] - baselines.characters
-        sentences.append(_comparison(figures["validation_nats"], baselines, trained_on < SMALL, memorised))
+        is_done = memorised or bool(ending(run))
+        sentences.append(_comparison(figures["validation_nats"], baselines, trained_on < SMALL, is_done))
         if (mix := Mix.of(run)) and mix.helps:
             sentences.append(f"Both together (--mix) come to {mix.nats:.2f}.")
         if baselines.characters < FEW:
@@ -107,8 +108,8 @@ def verdict(run: Run) -> str:
     return " ".join(sentences)
 
 
-def _comparison(nats: float, baselines: Baselines, is_small: bool, memorised: bool) -> str:
-    """One sentence: the network's nats, the baselines', which of them learned more, and what would help."""
+def _comparison(nats: float, baselines: Baselines, is_small: bool, is_done: bool) -> str:
+    """One sentence: the network's nats, the baselines', which learned more, and whether more time would help."""
     found = [
         f"{nats:.2f} nats ({nats / math.log(2):.2f} bpc)",
         f"{baselines.ngram_name} {baselines.ngram_nats:.2f}",
@@ -120,5 +121,5 @@ def _comparison(nats: float, baselines: Baselines, is_small: bool, memorised: bo
         said = "the network is as good as an n-gram, which only counts"
     else:
         said = "an n-gram does better on a text this small" if is_small else "an n-gram, which only counts, does better"
-    advice = "" if is_small or memorised else "; more --minutes would help"
+    advice = "" if is_small or is_done else "; more --minutes would help"
     return f"{'; '.join(found)}: {said}{advice}."

@@ -122,7 +122,7 @@ def open_ngram(folder: Path, data: bytes) -> None:
     """Mix with an n-gram; its probabilities are some, whatever the file says."""
     import charlm
 
-    put(folder / "ngram.safetensors", data)
+    put(folder / "ngram.counts", data)
     model = charlm.load(folder, mix=True)
     list(model.sample("T", length=3))
     model.score("The tide\n")

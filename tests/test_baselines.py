@@ -124,6 +124,7 @@ def test_an_old_run_gets_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def told(run: Run, monkeypatch: pytest.MonkeyPatch, baselines: Baselines | None = SOME, **figures: Any) -> str:
     """The verdict on a run with these figures."""
     usual = {"validation_nats": 1.48, "vocabulary": 65, "best_step": 90, "steps": 100}
+    usual |= {"seconds": 200.0, "epochs": 1.0}
     run.figures_path("baselines").unlink(missing_ok=True)
     if baselines:
         run.save_figures("baselines", asdict(baselines))
@@ -153,6 +154,9 @@ def test_verdicts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     memorised = told(run, monkeypatch, validation_nats=1.7, best_step=20)
     assert ": an n-gram, which only counts, does better. After step 20 it began to memorise" in memorised
+    run.config["training"] |= {"steps": None, "minutes": 3.0, "epochs": 9.0}
+    ended = told(run, monkeypatch, validation_nats=1.7, seconds=20.0, epochs=9.0)  # its minutes were not of use
+    assert ended.endswith(": an n-gram, which only counts, does better.")
     run.config["corpus"]["characters"] = 20_000
     assert told(run, monkeypatch, validation_nats=1.7).endswith(": an n-gram does better on a text this small.")
     rough = told(run, monkeypatch, replace(SOME, characters=40))
@@ -166,7 +170,7 @@ def test_verdicts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_n_gram_that_is_better_is_told(nats: float, counting: float, scored: int, text: int, best: int) -> None:
     """Law: whatever the figures, a network that did worse than its n-gram is never praised, and the n-gram is named."""
     baselines = replace(SOME, characters=scored, ngram_nats=counting)
-    sentence = standing._comparison(nats, baselines, is_small=text < standing.SMALL, memorised=best < 70)
+    sentence = standing._comparison(nats, baselines, is_small=text < standing.SMALL, is_done=best < 70)
     assert "5-gram" in sentence
     if nats > counting:
         assert "beyond counting" not in sentence and "an n-gram" in sentence

@@ -35,7 +35,7 @@ from charlm.store.run import Run
 
 Capture = pytest.CaptureFixture[str]
 RUN_FILES = {".lock", "config.json", "baselines.json", "mix.json", "metrics.jsonl", "loss.png"}
-RUN_FILES |= {"last.safetensors", "best.safetensors", "ngram.safetensors"}
+RUN_FILES |= {"last.safetensors", "best.safetensors", "ngram.counts"}
 TRAIN_KEYS = (
     "run steps epochs characters seconds train_nats validation_nats validation_bpc best_step parameters vocabulary"
 )

@@ -29,7 +29,7 @@ texts = st.integers(2, 300).flatmap(lambda V: st.tuples(st.just(V), st.lists(st.
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "ngram.safetensors"
+    return tmp_path / "ngram.counts"
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_another_file_is_none(file: Path, tmp_path: Path) -> None:
     run = copy_of_trained_run(tmp_path / "checkpoints" / "run")
     refusal(RunError, load_ngram, run / "last.safetensors", V)
     assert "remove it, and charlm train --resume makes it again" in refusal(
-        RunError, load_ngram, run / "ngram.safetensors", V
+        RunError, load_ngram, run / "ngram.counts", V
     )
-    refusal(CheckpointError, load_checkpoint, run / "ngram.safetensors")
+    refusal(CheckpointError, load_checkpoint, run / "ngram.counts")
     other = copy_of_trained_run(tmp_path / "checkpoints" / "other")
     for name in ("best", "last"):
         (other / f"{name}.safetensors").unlink()

@@ -12,26 +12,22 @@ from pathlib import Path
 
 import pytest
 from runs import (
-    TINY,
     TINY_OPTIONS,
     Faults,
     Outcome,
     bits_of_run,
     charlm,
+    charlm_process,
     environment,
-    run_to_end,
     short_corpus,
-    tiny_run,
 )
 
-from charlm.plan import TrainSpec
 from charlm.store.atomic import write_atomic
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.counts import load_ngram
 from charlm.store.run import Run, is_run
 
 OPTIONS = (*TINY_OPTIONS, "--rng-seed", 3, "--quiet")
-SPEC = TrainSpec(batch=TINY.batch, window=TINY.window, steps=TINY.steps, rng_seed=3)
 LIMITED = """
 import os, resource, sys
 limit = int(sys.argv[1])
@@ -44,8 +40,9 @@ os.execv(sys.executable, [sys.executable, "-m", "charlm", *sys.argv[2:]])
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The bits of a run for which there was room."""
     folder = tmp_path_factory.mktemp("room")
-    corpus = short_corpus(folder)
-    return bits_of_run(run_to_end(tiny_run(folder / "run", corpus, SPEC), corpus))
+    short_corpus(folder)
+    assert charlm_process("train", "short.txt", *OPTIONS, "--out", "run", cwd=folder).code == 0
+    return bits_of_run(folder / "run")
 
 
 @pytest.fixture
@@ -61,12 +58,7 @@ def all_is_whole(path: Path) -> bool:
     run.metrics()
     if run.ngram_path.exists():
         load_ngram(run.ngram_path, run.config["model"]["vocabulary"])
-    return all(map(load_checkpoint, checkpoints(path))) and not list(path.glob(".*.tmp"))
-
-
-def checkpoints(path: Path) -> list[Path]:
-    """The models in a run directory."""
-    return [file for file in path.glob("*.safetensors") if file.stem != "ngram"]
+    return all(load_checkpoint(file) for file in path.glob("*.safetensors")) and not list(path.glob(".*.tmp"))
 
 
 def gone_on_with(path: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
@@ -77,7 +69,7 @@ def gone_on_with(path: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
 
 @pytest.mark.parametrize(
     ("limit", "file"),
-    [(500, "config.json"), (1500, "ngram.safetensors"), (4000, "best.safetensors"), (17000, "loss.png"), (10**6, "")],
+    [(500, "config.json"), (1500, "ngram.counts"), (4000, "best.safetensors"), (17000, "loss.png"), (10**6, "")],
 )
 def test_files_that_may_not_grow(
     limit: int, file: str, here: Path, expected: dict[str, object], capsys: pytest.CaptureFixture[str]
@@ -103,13 +95,13 @@ def test_the_old_checkpoint_stays_where_a_new_one_may_not_be_written(
 ) -> None:
     """Law: to the byte, however often it is tried."""
     charlm(capsys, "train", "short.txt", *OPTIONS, "--out", "run", "--steps", 12)
-    before = {path.name: path.read_bytes() for path in checkpoints(here / "run")}
+    before = {path.name: path.read_bytes() for path in (here / "run").glob("*.safetensors")}
     assert set(before) == {"best.safetensors", "last.safetensors"}
     command = [sys.executable, "-c", LIMITED, 10_000, "train", "--resume", "run", "--steps", 24, "--quiet"]
     for _ in range(2):
         done = subprocess.run(list(map(str, command)), cwd=here, env=environment(), capture_output=True, timeout=60)
         assert done.returncode == 1
-        assert {path.name: path.read_bytes() for path in checkpoints(here / "run")} == before
+        assert {path.name: path.read_bytes() for path in (here / "run").glob("*.safetensors")} == before
         assert all_is_whole(here / "run")
 
 
@@ -136,7 +128,7 @@ def test_every_call_of_the_command_fails_in_turn(
         assert charlm(capsys, "train", *again).code == 0
         assert load_checkpoint(run / "last.safetensors").step == 1
     assert done.code == 0
-    made = {"config.json", "ngram.safetensors", "baselines.json", "mix.json", "metrics.jsonl", "loss.png"}
+    made = {"config.json", "ngram.counts", "baselines.json", "mix.json", "metrics.jsonl", "loss.png"}
     made |= {"best.safetensors", "last.safetensors"}
     assert files == made
 
@@ -193,7 +185,7 @@ def test_a_disk_that_is_full(
     done = charlm(capsys, "train", "short.txt", *OPTIONS, "--out", run)
     assert done.is_clear_error(1) and "No space left" in done.err, done
     assert all_is_whole(run)
-    assert {path.stem for path in checkpoints(run)} == files
+    assert {path.stem for path in run.glob("*.safetensors")} == files
     again = charlm(capsys, "train", "--resume", run, "--quiet")
     assert again.is_clear_error(1) and "No space left" in again.err, again
     assert all_is_whole(run)

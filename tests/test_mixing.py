@@ -178,7 +178,7 @@ def test_an_old_run_is_fitted_where_its_text_is_at_hand(tmp_path: Path, capsys: 
     """Law: without the files the same weight comes from the text, nothing is written; without the text it is told."""
     run = Run.open(copy_of_trained_run(tmp_path / "run"))
     expected = load(run.path, mix=True).surprisal(TEXT)
-    for missing in (["mix.json"], ["ngram.safetensors"]):
+    for missing in (["mix.json"], ["ngram.counts"]):
         for name in missing:
             (run.path / name).unlink()
         before = {path.name for path in run.path.iterdir()}

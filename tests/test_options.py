@@ -42,7 +42,7 @@ MOST = {"updates": 5, "samples": 20, "characters": 1000}  # then comes Ctrl-C
 GIGABYTE = 2**30
 LONG = "x" * 5000
 RUN_FILES = {".lock", "config.json", "baselines.json", "mix.json", "metrics.jsonl", "loss.png"}
-RUN_FILES |= {"last.safetensors", "best.safetensors", "ngram.safetensors"}
+RUN_FILES |= {"last.safetensors", "best.safetensors", "ngram.counts"}
 WRITES = {"plot": "loss.png", "inspect": "inspect.html", "score": ""}  # and what they are told to
 TEXT = LANTERNS.read_bytes()[:CHARACTERS]
 

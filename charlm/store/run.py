@@ -79,8 +79,8 @@ class Run:
 
     @property
     def ngram_path(self) -> Path:
-        """The counts of the n-gram that the network is compared with."""
-        return self.path / "ngram.safetensors"
+        """The counts of the n-gram that the network is compared with; every .safetensors is a checkpoint."""
+        return self.path / "ngram.counts"
 
     @property
     def sources(self) -> list[str]:
@@ -305,7 +305,7 @@ def free_run_path(name: str, runs: Path = RUNS) -> Path:
 def newest_run(runs: Path = RUNS) -> Path:
     """The run under `runs` that was written last, one with a checkpoint if there is any. Raises RunError."""
     every = [config.parent for config in runs.glob(f"*/{CONFIG}")]
-    found = [run for run in every if any(run.glob("[lbs]*.safetensors"))] or every  # last, best, step-...
+    found = [run for run in every if any(run.glob("*.safetensors"))] or every
     if not found:
         raise RunError(f"no run under {runs.resolve()}: name a run directory, or make one with charlm train CORPUS")
     return max(found, key=lambda run: max(file.lstat().st_mtime_ns for file in run.glob("*.*")))
