@@ -61,8 +61,9 @@ def orthogonal(matrix: Floats) -> Floats:
 
         X <- R X        with        R = a I + b A + c A A        and        A = X X^T
 
-    brings all that lie between 0.02 and 1 near to 1, and smaller ones 40 times nearer. R and A commute, so A <- R A R, and the X in between are
-    never needed: the work is done in matrices as small as A. A matrix of zeros stays one.
+    brings all that lie between 0.02 and 1 near to 1, and makes smaller ones 40 times as large. R and A commute, so
+    A <- R A R, and the X in between are never needed: the work is done in matrices as small as A. A matrix of zeros
+    stays one.
     """
     largest = np.abs(matrix).max(initial=0)
     if largest == 0:
