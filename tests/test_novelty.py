@@ -132,23 +132,12 @@ def test_many_samples_and_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_long_copy_is_shortened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Law: what is shown of a copied run is escaped and fits in a line; its length is told in full."""
     (tmp_path / "x.txt").write_text("ab\n" * 400)
-    charlm(
-        capsys,
-        "train",
-        tmp_path / "x.txt",
-        "--hidden",
-        8,
-        "--steps",
-        60,
-        "--optimizer",
-        "sgd",
-        "--out",
-        tmp_path / "run",
-        "--quiet",
+    charlm(capsys, "train", tmp_path / "x.txt", "--hidden", 8, "--steps", 20, "--out", tmp_path / "run", "--quiet")
+    done = charlm(
+        capsys, "sample", tmp_path / "run", "--novelty", "--mix", "-n", 300, "--temperature", 0, "--seed", "a"
     )
-    done = charlm(capsys, "sample", tmp_path / "run", "--novelty", "-n", 300, "--temperature", 0, "--seed", "a")
     assert "300 characters, 'b\\nab\\n" in done.err and "...'; 0% of its runs" in done.err
-    assert done.err.count("\n") <= 2 and max(map(len, done.err.splitlines())) < 200
+    assert done.err.count("\n") <= 3 and max(map(len, done.err.splitlines())) < 200
 
 
 def test_without_the_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
