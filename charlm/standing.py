@@ -62,9 +62,8 @@ def ending(run: Run) -> str:
         reason = f"{spec.epochs:g} passes over the text are done, and more would only learn it by heart"
     else:
         return ""
-    return (
-        f"Stopped with {_duration(left)} of {_duration(60 * (spec.minutes or 0))} left: {reason} (--patience, --epochs)"
-    )
+    used, given = _duration(figures["seconds"]), _duration(60 * (spec.minutes or 0))
+    return f"Stopped after {used} of {given}: {reason} (--patience, --epochs)"
 
 
 def _duration(seconds: float) -> str:
