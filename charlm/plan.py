@@ -22,7 +22,7 @@ MOST_FLOAT = sys.float_info.max  # beyond it are whole numbers that JSON can hol
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """How a network is trained. Every default of `charlm train` is one of these.
+    """How a network is trained. What suits a text is chosen by charlm.recipe; these are plain values for all texts.
 
     batch: B parallel streams. window: T steps of truncated backpropagation. learning_rate: the peak of the schedule.
     momentum: muon's and sgd's, Nesterov's kind, 0 for none. weight_decay: muon's and adamw's. None, for these three, is

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
+from charlm.errors import SpecError
 from charlm.nn.model import ModelSpec
-from charlm.parallel.workers import processors
+from charlm.parallel.workers import processors, usual_count
 from charlm.plan import MINUTES, MOST_FLOAT, TrainSpec, split
-from charlm.speed import cost, work_per_second
+from charlm.speed import cost, operations, work_per_second
 from charlm.store.corpus import Corpus
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -49,7 +51,6 @@ EVERY_WORKER = 0.87  # does of the work of one alone
 PASSES, MORE_PASSES = 60.0, 0.35  # over a million characters until they are known by heart; the fewer, the sooner
 PATIENCE = 6  # of 20 validations
 TRAINING = {field.name for field in fields(TrainSpec)}
-SIZE = {"hidden", "layers"}
 
 
 @dataclass(frozen=True)
@@ -68,33 +69,47 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     measured, which takes half a second; with one in steps or epochs the same text gets the same recipe everywhere.
     Raises CorpusError or SpecError for what cannot be.
     """
-    fixed = {**PRESETS.get(preset or "", {}), **given}
-    asked = TrainSpec(**{name: value for name, value in fixed.items() if name in TRAINING})
-    characters = len(split(corpus.ids, asked.val_fraction, asked.val_limit)[0])
-    batch, window = streams_for(characters)
-    batch, window = fixed.get("batch", batch), fixed.get("window", window)
+    fixed = {**_preset(preset, given), **given}
+    training = {name: value for name, value in fixed.items() if name in TRAINING}
     network = {name: value for name, value in fixed.items() if name not in TRAINING}
-    readable = _Readable(asked, characters, batch * window)
+    asked = TrainSpec(**{**training, "workers": None})
+    characters = len(split(corpus.ids, asked.val_fraction, asked.val_limit)[0])
+    batch, window = streams_for(characters, at_least=training.get("workers") or 1)
+    chosen: dict[str, Any] = {"batch": batch, "window": window}
+    spec = TrainSpec(**{**chosen, **training})
+
+    readable = _Readable(spec, characters)
     model = size_for(characters, len(corpus.vocabulary) + 1, readable, network)
-    passes = min(readable(model) / characters, asked.epochs or most_passes(characters))
-    chosen = {
-        "batch": batch,
-        "window": window,
-        "epochs": None if asked.steps is not None else most_passes(characters),
-        "patience": PATIENCE,
-        **regularisation_for(passes * model.parameters / characters),
-    }
-    if asked.steps is None and asked.epochs is None:
-        chosen["minutes"] = asked.minutes or MINUTES
-    spec = replace(asked, **{name: value for name, value in chosen.items() if name not in fixed})
+    passes = readable(model) / characters
+    if spec.steps is None and spec.epochs is None:
+        most = most_passes(characters)
+        passes = min(passes, most)
+        chosen |= {"minutes": spec.minutes or MINUTES, "epochs": most, "patience": PATIENCE}
+    chosen |= regularisation_for(passes * model.parameters / characters)
+    spec = TrainSpec(**{**chosen, **training})
     sizes = {name: getattr(model, name) for name in ("hidden", "layers", "embedding")}
     return Recipe(network | sizes, spec, _sentence(model, spec, passes))
 
 
-def streams_for(characters: int) -> tuple[int, int]:
-    """Streams and time steps of a window, (B, T), for a text of so many characters to train on."""
+def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a preset; another optimizer than its own comes with what suits that one."""
+    if name is None:
+        return {}
+    if name not in PRESETS:
+        raise SpecError(f"a preset is one of {', '.join(PRESETS)}, not {name!r}")
+    own = dict(PRESETS[name])
+    if given.get("optimizer", own["optimizer"]) != own["optimizer"]:
+        del own["learning_rate"], own["momentum"]
+    return own
+
+
+def streams_for(characters: int, at_least: int = 1) -> tuple[int, int]:
+    """Streams and time steps of a window, (B, T), for a text of so many characters to train on.
+
+    at_least: streams that there are to be, where the text has so many characters.
+    """
     window = min(STEPS, max(16, characters // (4 * WINDOWS)))
-    return min(STREAMS, max(1, characters // (WINDOWS * window))), window
+    return max(min(STREAMS, characters // (WINDOWS * window)), min(at_least, max(1, characters // 2))), window
 
 
 def size_for(
@@ -102,17 +117,27 @@ def size_for(
 ) -> ModelSpec:
     """The largest network that the budget lets read enough, and that a text of so many characters can teach.
 
-    readable: how many characters a network reads within the budget. given: what is not to be chosen.
+    readable: how many characters a network reads within the budget. given: what is not to be chosen. Raises SpecError
+    where not even the smallest one can be.
     """
-    usual = {"layers": 1, "embedding": VECTOR if alphabet >= LARGE_ALPHABET else 0}
-    sizes = [ModelSpec(alphabet, **{**usual, "hidden": hidden, **given}) for hidden in SIZES]
-    suited = [
-        size
-        for size in sizes
-        if size.parameters <= PARAMETERS_PER_CHARACTER * characters
-        and readable(size) >= SEEN_PER_PARAMETER * size.parameters
-    ]
-    return suited[-1] if suited else sizes[0]
+    if given.get("tied") and "embedding" in given:
+        given = {"hidden": given["embedding"], **given}
+    smallest, *larger = SIZES
+    size = _sized(smallest, alphabet, given)
+    with suppress(SpecError):  # of sizes that nobody needs to have
+        for hidden in larger:
+            tried = _sized(hidden, alphabet, given)
+            if tried.parameters > PARAMETERS_PER_CHARACTER * characters:
+                break
+            if readable(tried) < SEEN_PER_PARAMETER * tried.parameters:
+                break
+            size = tried
+    return size
+
+
+def _sized(hidden: int, alphabet: int, given: Mapping[str, Any]) -> ModelSpec:
+    vector = hidden if given.get("tied") else VECTOR if alphabet >= LARGE_ALPHABET else 0
+    return ModelSpec(alphabet, **{"layers": 1, "embedding": vector, "hidden": hidden, **given})
 
 
 def most_passes(characters: int) -> float:
@@ -136,28 +161,40 @@ def regularisation_for(strain: float) -> dict[str, float]:
 class _Readable:
     """How many characters a network of some size reads within a budget."""
 
-    def __init__(self, spec: TrainSpec, characters: int, per_step: int) -> None:
+    def __init__(self, spec: TrainSpec, characters: int) -> None:
+        self._spec = spec
         counts = [MOST_FLOAT]
         if spec.epochs is not None:
             counts.append(spec.epochs * characters)
         if spec.steps is not None:
-            counts.append(spec.steps * per_step)
-        self.most = min(counts)
-        self.work: float | None = None
+            counts.append(float(spec.steps) * spec.batch * spec.window)
+        self._most = min(counts)
         minutes = spec.settled.minutes
-        if minutes is not None:
-            workers = spec.workers or processors()
-            self.work = 60 * minutes * work_per_second() * workers * (EVERY_WORKER if workers > 1 else 1)
+        self._work = None if minutes is None else 60 * minutes * work_per_second()
 
     def __call__(self, model: ModelSpec) -> float:
-        return self.most if self.work is None else min(self.most, self.work / cost(model))
+        if self._work is None:
+            return self._most
+        spec = self._spec
+        workers = spec.workers or usual_count(spec.batch, operations(model, spec.batch, spec.window))
+        together = min(workers, processors()) * (EVERY_WORKER if workers > 1 else 1)
+        return min(self._most, together * self._work / cost(model))
 
 
 def _sentence(model: ModelSpec, spec: TrainSpec, passes: float) -> str:
     """The recipe in one line."""
-    size = f"{model.layers} layer{'s' if model.layers > 1 else ''} of {model.hidden} units"
-    dropped = f", dropout {spec.dropout:g}" if spec.dropout else ""
-    return (
-        f"Recipe: {size}, {spec.batch} streams of {spec.window}, {spec.optimizer} at {spec.peak_learning_rate:g}"
-        f"{dropped}, about {passes:.2g} passes over the text"
-    )
+    parts = [
+        f"{model.layers} layer{_s(model.layers)} of {model.hidden} units",
+        f"{spec.batch} stream{_s(spec.batch)} of {spec.window}",
+        f"{spec.optimizer} at {spec.peak_learning_rate:g}",
+    ]
+    if model.embedding:
+        parts[:1] = [f"vectors of {model.embedding}", parts[0]]
+    if spec.dropout or spec.input_dropout:
+        parts.append(f"dropout {spec.dropout:g} and {spec.input_dropout:g}")
+    count = f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
+    return f"Recipe: {', '.join(parts)}; about {count} pass{'' if count == '1' else 'es'} over the text"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

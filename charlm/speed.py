@@ -17,6 +17,11 @@ TRIAL_SECONDS = 0.4
 ELEMENTWISE = 527.0  # what the arithmetic on one unit's gates takes, in multiplications of a matrix product
 
 
+def operations(spec: ModelSpec, batch: int, window: int) -> float:
+    """Floating-point operations of one update, about: two per parameter forward, four back."""
+    return 6.0 * spec.parameters * batch * window
+
+
 def cost(spec: ModelSpec) -> float:
     """What one character of training costs, in matrix elements that are multiplied.
 
@@ -28,8 +33,8 @@ def cost(spec: ModelSpec) -> float:
 
 
 def _matrices(spec: ModelSpec) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of the matrices that are multiplied."""
-    looked_up = "embedding.E" if spec.embedding else "layer0.W"
+    """Names and shapes of the matrices that are multiplied; a tied one is looked up in, and multiplied, too."""
+    looked_up = "layer0.W" if not spec.embedding else "" if spec.tied else "embedding.E"
     return [(name, shape) for name, shape in spec.shapes.items() if len(shape) == 2 and name != looked_up]
 
 

@@ -50,27 +50,29 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def ending(run: Run) -> str:
-    """Why training ended before its minutes were used; empty where it did not."""
+    """Why training ended before its budget was used; empty where it did not."""
     spec, figures = train_spec(run), summary(run)
-    left = 60 * (spec.minutes or 0) - figures["seconds"]
-    if left < 1 or figures["validation_nats"] is None:
-        return ""
     checkpoint = run.last()
+    if figures["validation_nats"] is None:
+        return ""
+    if spec.minutes is None:
+        after = f"step {figures['steps']:,}"
+    else:
+        after = f"{_duration(figures['seconds'])} of {_duration(60 * spec.minutes)}"
     if checkpoint and tired(spec, Tally.of(checkpoint.progress)):
         reason = f"{spec.patience} validations in a row were no better than that of step {figures['best_step']:,}"
-    elif spec.epochs is not None and figures["epochs"] >= spec.epochs:
-        reason = f"{spec.epochs:g} passes over the text are done, and more would only learn it by heart"
-    else:
-        return ""
-    used, given = _duration(figures["seconds"]), _duration(60 * (spec.minutes or 0))
-    return f"Stopped after {used} of {given}: {reason} (--patience, --epochs)"
+        return f"Stopped after {after}: {reason} (--patience)"
+    left = 60 * (spec.minutes or 0) - figures["seconds"]
+    if left >= 1 and spec.epochs is not None and figures["epochs"] >= spec.epochs:
+        return f"Stopped after {after}: {spec.epochs:g} passes over the text are done (--epochs)"
+    return ""
 
 
 def _duration(seconds: float) -> str:
-    """In words, as people say it."""
-    if seconds < 100:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+    """Minutes and seconds, as a clock shows them."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def verdict(run: Run) -> str:
@@ -102,7 +104,7 @@ def verdict(run: Run) -> str:
     elif memorised:
         sentences.append(
             f"After step {figures['best_step']:,} it began to memorise (the best model is kept): more text, "
-            "--dropout 0.3, a smaller --hidden or less time will help."
+            "more --dropout, a smaller --hidden or less time will help."
         )
     return " ".join(sentences)
 
@@ -120,5 +122,5 @@ def _comparison(nats: float, baselines: Baselines, is_small: bool, is_done: bool
         said = "the network is as good as an n-gram, which only counts"
     else:
         said = "an n-gram does better on a text this small" if is_small else "an n-gram, which only counts, does better"
-    advice = "" if is_small or is_done else "; more --minutes would help"
+    advice = "" if is_small or is_done else "; more time would help"
     return f"{'; '.join(found)}: {said}{advice}."

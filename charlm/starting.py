@@ -16,6 +16,7 @@ from charlm.parallel.blas import blas_name, blas_thread_count
 from charlm.parallel.workers import processors, usual_count
 from charlm.plan import TrainSpec, model_spec, require_memory_for, split, train_spec
 from charlm.recipe import choose
+from charlm.speed import operations
 from charlm.store.corpus import Corpus
 from charlm.store.run import Run, free_run_path
 from charlm.text.streams import fitting_window
@@ -52,7 +53,7 @@ def configuration(corpus: Corpus, model: ModelSpec, spec: TrainSpec) -> dict[str
     CharLM(model).require_causal()
     training_ids, _ = split(corpus.ids, spec.val_fraction, spec.val_limit)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
-    workers = spec.workers or usual_count(batch, _operations(model, batch, window))
+    workers = spec.workers or usual_count(batch, operations(model, batch, window))
     spec = replace(spec.settled, window=window, batch=batch, workers=workers)
     require_memory_for(model, spec)
     return {
@@ -94,7 +95,7 @@ def change_workers(run: Run, workers: int | None) -> list[str]:
     if workers is None:
         workers = spec.workers or 1
         if workers > processors():
-            workers = usual_count(spec.batch, _operations(model_spec(run), spec.batch, spec.window))
+            workers = usual_count(spec.batch, operations(model_spec(run), spec.batch, spec.window))
     if workers == spec.workers:
         return []
     run.config["training"] = asdict(replace(spec, workers=workers))
@@ -113,11 +114,6 @@ def resume_notes(run: Run) -> list[str]:
             then = in_short(run.config[name])
             notes.append(f"{name} was {then} when the run began and is {now} now: bits may differ")
     return notes
-
-
-def _operations(model: ModelSpec, batch: int, window: int) -> float:
-    """Floating-point operations of one update, about: two per parameter forward, four back."""
-    return 6.0 * model.parameters * batch * window
 
 
 def _surroundings() -> dict[str, Any]:

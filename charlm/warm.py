@@ -26,6 +26,7 @@ from charlm.nn.arrays import NamedArrays
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.optim.optimizers import make_optimizer
 from charlm.plan import TrainSpec, split, train_spec
+from charlm.recipe import choose
 from charlm.scoring import score_ids
 from charlm.starting import configuration, run_path
 from charlm.store.checkpoint import Checkpoint, load_checkpoint, sha256_of
@@ -67,7 +68,8 @@ def new_run_from(
             "read the text with read_corpus(..., known=model.vocabulary.characters)"
         )
     model = replace(old.spec, vocabulary=len(corpus.vocabulary) + 1)
-    config = configuration(corpus, model, spec or TrainSpec())
+    sizes = {name: value for name, value in asdict(old.spec).items() if name != "vocabulary"}
+    config = configuration(corpus, model, spec or choose(corpus, **sizes).training)
     spec = TrainSpec(**config["training"])
     params = carried_params(old, corpus.vocabulary)
     _, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)

@@ -147,10 +147,10 @@ def test_verdicts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert told(run, monkeypatch, replace(SOME, xz_nats=1.5)).startswith("1.48 nats (2.14 bpc); 5-gram 1.63; xz 1.50:")
     assert told(run, monkeypatch, validation_nats=1.63).endswith(
-        "the network is as good as an n-gram, which only counts; more --minutes would help."
+        "the network is as good as an n-gram, which only counts; more time would help."
     )
     assert told(run, monkeypatch, validation_nats=1.7).endswith(
-        ": an n-gram, which only counts, does better; more --minutes would help."
+        ": an n-gram, which only counts, does better; more time would help."
     )
     memorised = told(run, monkeypatch, validation_nats=1.7, best_step=20)
     assert ": an n-gram, which only counts, does better. After step 20 it began to memorise" in memorised

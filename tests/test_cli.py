@@ -436,7 +436,11 @@ BAD_NUMBERS = {
     "--lr": ("0", "-1", "nan", "inf"),
     "--momentum": ("-1", "1", "nan", "inf", "1e30", 10**12),
     "--clip-norm": ("-1", "nan", "inf"),
-    "--clip-value": ("0", "-1", "nan", "inf"),
+    "--clip-value": ("-1", "nan", "inf"),
+    "--dropout": ("-1", "1", "nan", "inf"),
+    "--input-dropout": ("-1", "1", "nan", "inf"),
+    "--patience": ("-1", "inf", *NOT_A_NUMBER),
+    "--weight-decay": ("-1", "1", "nan", "inf"),
     "--minutes": ("0", "-1", "nan", "inf"),
     "--steps": ("0", "-1", "inf", *NOT_A_NUMBER),
     "--epochs": ("0", "-1", "nan", "inf"),
@@ -465,7 +469,7 @@ def test_numbers_that_train_refuses(option: str, here: Path, capsys: Capture) ->
         *((option, 10**12) for option in ("--batch", "--window", "--val-limit", "--rng-seed")),
         *((option, "1e30") for option in ("--clip-norm", "--clip-value")),
         *((option, "1e-30") for option in ("--val-fraction", "--lr")),
-        *((option, "0") for option in ("--clip-norm", "--momentum")),
+        *((option, "0") for option in ("--clip-norm", "--clip-value", "--momentum", "--dropout", "--patience")),
     ],
 )
 def test_large_numbers_that_train_takes(option: str, value: object, here: Path, capsys: Capture) -> None:

@@ -66,7 +66,7 @@ def test_its_python_runs(page: Path, clone: Path) -> None:
 def test_nothing_is_left_to_fill_in(page: Path) -> None:
     """No placeholder is left, and every file that is linked or shown is there."""
     text = page.read_text(encoding="utf-8")
-    assert not re.search(r"@@|\bTODO\b|\bSAMPLE\b", text)
+    assert not re.search(r"@@|\bTODO\b|\bSAMPLE\b|\bRESULTS\b", text)
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).exists(), target
 

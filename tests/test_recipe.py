@@ -65,7 +65,7 @@ def test_more_time_is_never_a_smaller_network(characters: int, budgets: tuple[fl
     smaller, larger = sorted(budgets)
 
     def size(characters: int, minutes: float) -> int:
-        readable = room._Readable(TrainSpec(minutes=minutes), characters, 100)
+        readable = room._Readable(TrainSpec(minutes=minutes), characters)
         return size_for(characters, 60, readable, {}).hidden
 
     assert size(characters, smaller) <= size(characters, larger)
@@ -117,6 +117,10 @@ def test_what_is_given_is_kept(preset: str | None, names: set[str]) -> None:
     chosen = choose(corpus(50_000), preset, **given)
     everything = vars(chosen.training) | chosen.network
     expected = {**PRESETS.get(preset or "", {}), **given}
+    if "optimizer" in names - {"learning_rate"} and preset:  # which comes with a rate of its own
+        del expected["learning_rate"]
+    if "optimizer" in names and preset:
+        del expected["momentum"]
     assert {name: everything[name] for name in expected} == expected
 
 
@@ -167,3 +171,37 @@ def test_new_runs_begin_with_it(tmp_path: Path) -> None:
         chosen.training.window,
         chosen.training.dropout,
     )
+
+
+def test_candidates_that_cannot_be_are_passed_over() -> None:
+    """Law: only a size that somebody needs may be refused; a tied read-out has the size of its embedding."""
+    assert choose(corpus(50_000), layers=50, epochs=1.0).network["layers"] == 50
+    assert choose(corpus(50_000), tied=True, embedding=256).network["hidden"] == 256
+    chosen = choose(corpus(50_000), tied=True).network
+    assert chosen["hidden"] == chosen["embedding"]
+    with pytest.raises(SpecError, match="at most 1,000 layers"):
+        choose(corpus(50_000), layers=5000)
+
+
+@pytest.mark.parametrize("characters", [40, 2000, 100_000])
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_as_many_workers_as_are_wanted_have_streams(workers: int, characters: int) -> None:
+    """Law: workers bring a stream each, whatever the text would have got without them."""
+    spec = choose(corpus(characters), workers=workers).training
+    assert spec.workers == workers <= spec.batch
+
+
+def test_a_number_of_updates_is_kept_whatever_it_means() -> None:
+    """Law: with a budget of updates or passes nothing else ends a training, and dropout knows how long it is."""
+    short, long = (choose(corpus(20_000), steps=steps).training for steps in (100, 100_000))
+    assert short.epochs is long.epochs is short.patience is long.patience is None
+    assert short.dropout < long.dropout
+    assert choose(corpus(20_000), epochs=500.0).training.patience is None
+
+
+def test_another_optimizer_than_the_presets_own() -> None:
+    """Law: it comes with its own rate; a preset that there is not is refused by name."""
+    spec = choose(corpus(20_000), "classic", optimizer="adam").training
+    assert (spec.optimizer, spec.learning_rate, spec.settled.learning_rate) == ("adam", None, 0.004)
+    with pytest.raises(SpecError, match=r"classic.*'clasic'"):
+        choose(corpus(20_000), "clasic")

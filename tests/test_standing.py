@@ -47,7 +47,7 @@ def test_patience_ends_a_training(corpus: Corpus, tmp_path: Path, only_the_secon
     assert list(train(Run.open(run.path), corpus)) == []
     best = load_checkpoint(run.best_path)
     assert f"step {best.step:,}" in ending(run) and "--patience" in ending(run)
-    assert ending(run).startswith("Stopped after ") and " of 60 minutes: 3 validations in a row" in ending(run)
+    assert ending(run).startswith("Stopped after ") and " of 1:00:00: 3 validations in a row" in ending(run)
 
     step = best.step + 9
     change_budget(run, steps=step)
@@ -75,7 +75,7 @@ def test_without_patience_a_training_goes_on(corpus: Corpus, tmp_path: Path, onl
 def test_passes_end_a_training_before_its_minutes(corpus: Corpus, tmp_path: Path) -> None:
     """Law: said with the time that was left; where the budget is none of minutes nothing is left."""
     run = run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, steps=None, epochs=2.0, minutes=9.0)), corpus)
-    assert " of 9 minutes: 2 passes over the text are done" in ending(run)
+    assert " of 9:00: 2 passes over the text are done" in ending(run)
     alone = run_to_end(tiny_run(tmp_path / "alone", corpus, replace(TINY, steps=None, epochs=2.0)), corpus)
     assert ending(alone) == ""
 

@@ -57,7 +57,7 @@ def refuse_without_effect(given: set[str], settings: dict[str, Any]) -> None:
     for name, (of, *suited) in ONLY_OF.items():
         if name in given and settings[of] not in suited:
             raise click.UsageError(
-                f"{option(name)} is only of --{of} {' and '.join(suited)}, not {settings[of]}: drop one"
+                f"{option(name)} is only of --{of} {' or '.join(suited)}, not {settings[of]}: drop one"
             )
 
 
@@ -85,7 +85,7 @@ def begun(
         notes.append(f"Going on from {old.path}: it knows {len(old.vocabulary)} characters, {new} of this text are new")
     if (used.window, used.batch) != (chosen.training.window, chosen.training.batch):
         notes.append(
-            f"The text is short for windows of {chosen.training.window} steps and {chosen.training.batch} streams: "
+            f"The text is short for windows of {chosen.training.window} steps, {chosen.training.batch} side by side: "
             f"training with {used.window} and {used.batch}"
         )
     return corpus, run, notes

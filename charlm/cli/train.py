@@ -53,7 +53,7 @@ def _usual(setting: str) -> str:
 
 def _off(name: str, value: Any) -> Any:
     """What the library calls off, where 0 says so on the command line."""
-    return None if name in ("clip_norm", "patience") and value == 0 else value
+    return None if name in ("clip_norm", "clip_value", "patience") and value == 0 else value
 
 
 def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str) -> int | str | None:
@@ -87,7 +87,7 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     "--preset", type=click.Choice(list(PRESETS)), help="classic: 64 units, plain SGD, one stream: the textbook."
 )
 @click.option("--hidden", type=int, help=f"Units per layer.  {CHOSEN}")
-@click.option("--layers", type=int, help=f"Layers, stacked.  {CHOSEN}")
+@click.option("--layers", type=int, help="Layers, stacked.  [default: 1]")
 @click.option(
     "--embedding",
     type=int,
@@ -137,10 +137,14 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     type=float,
     help="Longest gradient, as its global norm; 0 turns this off.",
 )
-@click.option("--clip-value", type=float, help="Largest gradient element.  [default: off]")
-@click.option("--minutes", type=float, help=f"Budget in minutes.  [default: {MINUTES:g}]")
-@click.option("--steps", type=int, help="Budget in updates, instead of minutes; repeats to the same bits.")
-@click.option("--epochs", type=float, help="Budget in passes over the text, instead of minutes, or beside them.")
+@click.option("--clip-value", type=float, help="Largest gradient element; 0 turns this off.  [default: off]")
+@click.option("--minutes", type=float, help=f"Budget in minutes; a short text needs less.  [default: {MINUTES:g}]")
+@click.option(
+    "--steps",
+    type=int,
+    help="Budget in updates; repeats to the same bits. Of several budgets the first that is used up counts.",
+)
+@click.option("--epochs", type=float, help="Budget in passes over the text.")
 @click.option(
     "--patience",
     type=int,
@@ -255,10 +259,10 @@ def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_js
         with suppress(BrokenPipeError):  # whoever read this may have gone by the same Ctrl-C
             click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
         sys.exit(128 + interrupts.signal)
-    if progress is None:
-        click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
     if sentence := ending(run):
         click.echo(sentence, err=True)
+    elif progress is None:
+        click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
     if run.best_path.exists():
         fit_mix(run, corpus)
     if as_json:

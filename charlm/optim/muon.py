@@ -27,9 +27,9 @@ class Muon:
         v <- m v + g
         p <- p - learning_rate * sqrt(max(R, C)) * orthogonal(g + m v)        for a matrix (R, C)
 
-    A vector is a matrix of one row, whose orthogonal form is its direction. The learning rate is so the root mean
-    square of what the elements of an array change by, whatever its size. With `weight_decay` w a matrix shrinks first,
-    p <- p - learning_rate * w * p, as in AdamW; vectors do not.
+    A vector is a matrix of one row, whose orthogonal form is 0.7 times its direction. The learning rate is so about the
+    root mean square of what the elements of an array change by, whatever its size. With `weight_decay` w a matrix
+    shrinks first, p <- p - learning_rate * w * p, as in AdamW; vectors do not.
     """
 
     def __init__(self, params: Arrays, momentum: float = 0.95, *, weight_decay: float = 0.0) -> None:
