@@ -68,15 +68,18 @@ def fit_mix(run: Run, corpus: Corpus) -> Mix:
 def mixture_for(run: Run, checkpoint: Checkpoint) -> tuple[Mixture, Mix]:
     """The mixture for a checkpoint of a run, and what it comes to.
 
-    What is kept with the run, else what its text gives now. Raises RunError where there is neither, or where the
-    files are not in order.
+    What is kept with the run for this checkpoint, else what its text gives now, else, without the text, what is kept
+    for another one. Raises RunError where there is nothing, or where the files are not in order.
     """
     mix, V = Mix.of(run), checkpoint.spec.vocabulary
-    if mix is not None and run.ngram_path.exists():
+    kept = mix is not None and run.ngram_path.exists()
+    if mix is not None and kept and mix.step == checkpoint.step:
         return Mixture(load_ngram(run.ngram_path, V), mix.weight), mix
     try:
         corpus = run.corpus()
     except CharlmError as error:
+        if mix is not None and kept:
+            return Mixture(load_ngram(run.ngram_path, V), mix.weight), mix
         raise RunError(
             f"{run.path} has no weight to mix by yet, and its text is not at hand ({error}); "
             f"charlm train --resume {run.path} fits one"

@@ -89,7 +89,7 @@ def verdict(run: Run) -> str:
         trained_on = run.config["corpus"]["characters"] - baselines.characters
         is_done = memorised or bool(ending(run))
         sentences.append(_comparison(figures["validation_nats"], baselines, trained_on < SMALL, is_done))
-        if (mix := Mix.of(run)) and mix.helps:
+        if (mix := Mix.of(run)) and mix.helps and mix.step == figures["best_step"]:
             sentences.append(f"Both together (--mix) come to {mix.nats:.2f}.")
         if baselines.characters < FEW:
             sentences.append(f"Only {baselines.characters:,} characters were scored, so this is a rough measure.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from runs import LANTERNS, TINY, charlm, copy_of_trained_run, lanterns, run_to_e
 from charlm import fitting, mixing
 from charlm.baselines import measure_baselines
 from charlm.errors import RunError
-from charlm.fitting import Mix, fit_mix
+from charlm.fitting import Mix, fit_mix, mixture_for
 from charlm.mixing import Mixture, fit_weight
 from charlm.ngram import Counts, NGram
 from charlm.plan import split
 from charlm.standing import verdict
+from charlm.store.checkpoint import load_checkpoint
 from charlm.store.run import Run
 from charlm.trained import TrainedModel, load
 
@@ -238,3 +239,15 @@ def test_the_smallest_run(tmp_path: Path) -> None:
     measure_baselines(run, corpus)
     mix = fit_mix(run, corpus)
     assert mix.nats <= min(mix.network_nats, mix.ngram_nats)
+
+
+def test_a_weight_is_that_of_its_checkpoint(tmp_path: Path) -> None:
+    """Law: what was fitted for another checkpoint is fitted anew; without the text it is all there is, and is taken."""
+    run = Run.open(copy_of_trained_run(tmp_path / "run"))
+    best, kept = load_checkpoint(run.best_path), Mix.of(run)
+    assert kept is not None and mixture_for(run, best)[1] == kept
+    with run.held():
+        run.save_figures("mix", asdict(replace(kept, step=kept.step + 1, weight=0.123)))
+    assert mixture_for(run, best)[1] == kept
+    run.config["corpus"]["sources"] = [str(tmp_path / "gone.txt")]
+    assert mixture_for(run, best)[0].weight == 0.123
