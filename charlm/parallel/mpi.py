@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -13,6 +14,9 @@ import numpy as np
 
 from charlm.errors import CharlmError, SpecError
 from charlm.parallel.workers import Flat, Workers
+
+
+LAST_WORDS = 0.5  # seconds in which the launcher passes on what was said; an aborted job's output may be lost
 
 
 class MPIWorkers(Workers):
@@ -67,6 +71,7 @@ class MPIWorkers(Workers):
     def abort(self, status: int) -> None:
         """End all ranks, but for those that were let go already."""
         if not self._closed:
+            time.sleep(LAST_WORDS)
             self._all.Abort(status)
 
 
