@@ -15,7 +15,6 @@ import numpy as np
 from charlm.errors import CharlmError, SpecError
 from charlm.parallel.workers import Flat, Workers
 
-
 LAST_WORDS = 0.5  # seconds in which the launcher passes on what was said; an aborted job's output may be lost
 
 
