@@ -42,7 +42,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """Settings that belong together. classic: the textbook's network, and its stochastic gradient descent."""
 
 SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
-SEEN_PER_PARAMETER = 16.0  # characters that a network needs to read; with fewer a smaller one comes further
+SEEN_PER_PARAMETER = 20.0  # characters that a network needs to read; with fewer a smaller one comes further
 PARAMETERS_PER_CHARACTER = 4.0  # of the text; more only remember it
 LARGE_ALPHABET, VECTOR = 512, 128  # from here on characters are vectors: most are too rare to learn each its own gates
 STREAMS, STEPS = 64, 100
