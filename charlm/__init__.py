@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from charlm.parallel.workers import Workers as Workers
     from charlm.plan import MINUTES as MINUTES
     from charlm.plan import TrainSpec as TrainSpec
+    from charlm.plan import model_spec as model_spec
     from charlm.plan import train_spec as train_spec
     from charlm.plotting.loss import plot as plot
     from charlm.plotting.terminal import ASCII as ASCII
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from charlm.recipe import PRESETS as PRESETS
     from charlm.recipe import Recipe as Recipe
     from charlm.recipe import choose as choose
+    from charlm.recipe import in_words as in_words
     from charlm.sampling import SampleSpec as SampleSpec
     from charlm.scoring import Score as Score
     from charlm.standing import ending as ending
@@ -142,6 +144,7 @@ _ROOMS = {
     "PRESETS": "recipe",
     "Recipe": "recipe",
     "choose": "recipe",
+    "in_words": "recipe",
     "SampleSpec": "sampling",
     "Score": "scoring",
     "Corpus": "store.corpus",
@@ -166,6 +169,7 @@ _ROOMS = {
     "new_run": "starting",
     "resume_notes": "starting",
     "train": "training",
+    "model_spec": "plan",
     "train_spec": "plan",
     "Forgetting": "warm",
     "forgetting": "warm",

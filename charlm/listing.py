@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, tee
-from typing import Protocol
 
 import numpy as np
 
@@ -13,20 +12,12 @@ from charlm.errors import SpecError
 from charlm.nn.arrays import Floats
 from charlm.scoring import Score
 from charlm.text.lines import lines_of
+from charlm.text.source import Source
 from charlm.trained import TrainedModel
 
 UNITS = ("file", "line", "char")
 WORST = 0.1  # share of a line's characters; with 5 % of them wrong, their mean tells more than that of all
 RESETS_OF_STATE = ("never", "file", "line")
-
-
-class Source(Protocol):
-    """A text that comes in pieces, and where from: a `charlm.store.reading.Text`, or what stands before one."""
-
-    source: str
-
-    def __iter__(self) -> Iterator[str]:
-        """Its pieces."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from charlm.errors import SpecError
 from charlm.nn.model import ModelSpec
 from charlm.parallel.workers import processors, usual_count
 from charlm.plan import MINUTES, MOST_FLOAT, TrainSpec, split
-from charlm.speed import cost, operations, work_per_second
+from charlm.speed import cost, operations, update_cost, work_per_second
 from charlm.store.corpus import Corpus
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -48,6 +48,8 @@ LARGE_ALPHABET, VECTOR = 512, 128  # from here on characters are vectors: most a
 STREAMS, STEPS = 64, 100
 WINDOWS = 75  # of an epoch at least; a short text is read in fewer streams, and then in shorter windows
 EVERY_WORKER = 0.87  # does of the work of one alone
+SCORING = 1 / 3  # of the time of training on as many characters; validations are at most MOST_SCORING of a budget
+MOST_SCORING = 0.8
 PASSES, MORE_PASSES = 60.0, 0.35  # over a million characters until they are known by heart; the fewer, the sooner
 PATIENCE = 6  # of 20 validations
 TRAINING = {field.name for field in fields(TrainSpec)}
@@ -73,12 +75,12 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     training = {name: value for name, value in fixed.items() if name in TRAINING}
     network = {name: value for name, value in fixed.items() if name not in TRAINING}
     asked = TrainSpec(**{**training, "workers": None})
-    characters = len(split(corpus.ids, asked.val_fraction, asked.val_limit)[0])
+    characters, scored = map(len, split(corpus.ids, asked.val_fraction, asked.val_limit))
     batch, window = streams_for(characters, at_least=training.get("workers") or 1)
     chosen: dict[str, Any] = {"batch": batch, "window": window}
     spec = TrainSpec(**{**chosen, **training})
 
-    readable = _Readable(spec, characters)
+    readable = _Readable(spec, characters, scored)
     model = size_for(characters, len(corpus.vocabulary) + 1, readable, network)
     passes = readable(model) / characters
     if spec.steps is None and spec.epochs is None:
@@ -88,7 +90,10 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     chosen |= regularisation_for(passes * model.parameters / characters)
     spec = TrainSpec(**{**chosen, **training})
     sizes = {name: getattr(model, name) for name in ("hidden", "layers", "embedding")}
-    return Recipe(network | sizes, spec, _sentence(model, spec, passes))
+    count = f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
+    plural = "" if count == "1" else "es"
+    sentence = f"Recipe: {in_words(model, spec)}; about {count} pass{plural} over the text"
+    return Recipe(network | sizes, spec, sentence)
 
 
 def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,10 +164,14 @@ def regularisation_for(strain: float) -> dict[str, float]:
 
 
 class _Readable:
-    """How many characters a network of some size reads within a budget."""
+    """How many characters a network of some size reads within a budget.
 
-    def __init__(self, spec: TrainSpec, characters: int) -> None:
+    characters: to train on. scored: those of one validation.
+    """
+
+    def __init__(self, spec: TrainSpec, characters: int, scored: int) -> None:
         self._spec = spec
+        self._validations = SCORING * scored * spec.evaluations
         counts = [MOST_FLOAT]
         if spec.epochs is not None:
             counts.append(spec.epochs * characters)
@@ -178,11 +187,13 @@ class _Readable:
         spec = self._spec
         workers = spec.workers or usual_count(spec.batch, operations(model, spec.batch, spec.window))
         together = min(workers, processors()) * (EVERY_WORKER if workers > 1 else 1)
-        return min(self._most, together * self._work / cost(model))
+        update = workers * update_cost(model, spec.optimizer) / (spec.batch * spec.window)  # every worker does it all
+        characters = together * self._work / (cost(model, spec.batch / workers) + update)
+        return min(self._most, max(characters - self._validations, (1 - MOST_SCORING) * characters))
 
 
-def _sentence(model: ModelSpec, spec: TrainSpec, passes: float) -> str:
-    """The recipe in one line."""
+def in_words(model: ModelSpec, spec: TrainSpec) -> str:
+    """A network and its training in one line."""
     parts = [
         f"{model.layers} layer{_s(model.layers)} of {model.hidden} units",
         f"{spec.batch} stream{_s(spec.batch)} of {spec.window}",
@@ -192,8 +203,7 @@ def _sentence(model: ModelSpec, spec: TrainSpec, passes: float) -> str:
         parts[:1] = [f"vectors of {model.embedding}", parts[0]]
     if spec.dropout or spec.input_dropout:
         parts.append(f"dropout {spec.dropout:g} and {spec.input_dropout:g}")
-    count = f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
-    return f"Recipe: {', '.join(parts)}; about {count} pass{'' if count == '1' else 'es'} over the text"
+    return ", ".join(parts)
 
 
 def _s(count: int) -> str:

@@ -9,12 +9,14 @@ import numpy as np
 from charlm.nn.arrays import NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
+from charlm.optim.muon import ITERATIONS
 from charlm.parallel.blas import blas_threads
 
 TRIAL = ModelSpec(vocabulary=64, hidden=192)
 TRIAL_BATCH, TRIAL_WINDOW = 32, 20
 TRIAL_SECONDS = 0.4
-ELEMENTWISE = 656.0  # what the arithmetic on one unit's gates takes, in multiplications of a matrix product
+ELEMENTWISE = 680.0  # what the arithmetic on one unit's gates takes, in multiplications of a matrix product
+STEP = 560e3  # what a layer's time step takes in them beside its arithmetic, however many streams there are
 
 
 def operations(spec: ModelSpec, batch: int, window: int) -> float:
@@ -22,15 +24,26 @@ def operations(spec: ModelSpec, batch: int, window: int) -> float:
     return 6.0 * spec.parameters * batch * window
 
 
-def cost(spec: ModelSpec) -> float:
-    """What one character of training costs, in matrix elements that are multiplied.
+def cost(spec: ModelSpec, streams: float) -> float:
+    """What one character of training costs, in matrix elements that are multiplied; its share of an update apart.
 
-    The matrices, but for those that are only looked up in, and so much per unit; fitted to the training speeds of 128
-    to 512 units and one and two layers in docs/performance.md, which it gives back within 5 % from 256 units on and
-    within a quarter at 128.
+    streams: that one worker reads side by side. The matrices, but for those that are only looked up in, so much per
+    unit, and so much per time step; fitted to the training speeds in docs/performance.md, which it gives back within
+    5 %.
     """
     matrices = sum(rows * columns for _, (rows, *columns_) in _matrices(spec) for columns in columns_)
-    return matrices + ELEMENTWISE * spec.hidden * spec.layers
+    return matrices + ELEMENTWISE * spec.hidden * spec.layers + STEP * spec.layers / streams
+
+
+def update_cost(spec: ModelSpec, optimizer: str) -> float:
+    """What an update costs beside its characters, counted as `cost` does, where elements are multiplied three times.
+
+    Only Muon's counts: there a matrix takes part in two products, and its square in four per iteration but three.
+    """
+    if optimizer != "muon":
+        return 0.0
+    matrices = [sorted(shape) for shape in spec.shapes.values() if len(shape) == 2]
+    return sum(2 * small**2 * large + (4 * ITERATIONS - 3) * small**3 for small, large in matrices) / 3
 
 
 def _matrices(spec: ModelSpec) -> list[tuple[str, tuple[int, ...]]]:
@@ -55,4 +68,4 @@ def work_per_second() -> float:
             _, slope = cross_entropy(logits, ids[1:])
             model.backward(params, tape, slope, grads)
             fastest = min(fastest, time.perf_counter() - before)
-    return cost(TRIAL) * TRIAL_WINDOW * TRIAL_BATCH / fastest
+    return cost(TRIAL, TRIAL_BATCH) * TRIAL_WINDOW * TRIAL_BATCH / fastest

@@ -73,17 +73,22 @@ def configuration(corpus: Corpus, model: ModelSpec, spec: TrainSpec) -> dict[str
 
 def change_budget(
     run: Run, *, minutes: float | None = None, steps: int | None = None, epochs: float | None = None
-) -> None:
-    """Give a run another budget in all, in place of the one it has; the schedule follows it, and patience has no end.
+) -> list[str]:
+    """Give a run another budget in all, in place of the one it has, and say what that means; the schedule follows it.
+
+    The budget that somebody gives is used up: what ended a run early, `patience`, does so no longer.
 
     At least one of the three is given. Raises SpecError, or RunError where the run is being trained: it keeps its own.
     """
     if minutes is None and steps is None and epochs is None:
         raise SpecError("a budget is minutes, steps or epochs, not none of them: give one")
-    spec = replace(train_spec(run), minutes=minutes, steps=steps, epochs=epochs, patience=None)
+    old = train_spec(run)
     with run.held():
-        run.config["training"] = asdict(spec)
+        run.config["training"] = asdict(replace(old, minutes=minutes, steps=steps, epochs=epochs, patience=None))
         run.save_config()
+    if old.patience is None:
+        return []
+    return [f"from here on all of the budget is used, also where {old.patience} validations in a row are no better"]
 
 
 def change_workers(run: Run, workers: int | None) -> list[str]:

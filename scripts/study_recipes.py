@@ -66,9 +66,15 @@ def translations(catalogue: str) -> str:
 
 
 def setting(text: str) -> dict[str, Any]:
-    """`hidden=256 dropout=0.2` as a dictionary."""
-    pairs = (part.split("=", 1) for part in text.split())
-    return {name: value if re.fullmatch(r"[a-zA-Z]\w*", value) else ast.literal_eval(value) for name, value in pairs}
+    """`hidden=256 dropout=0.2 patience=None` as a dictionary; a word is itself."""
+    return {name: _value(word) for name, word in (part.split("=", 1) for part in text.split())}
+
+
+def _value(word: str) -> Any:
+    try:
+        return ast.literal_eval(word)
+    except (ValueError, SyntaxError):
+        return word
 
 
 def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
@@ -103,6 +109,8 @@ def crops(target: str, text: str) -> None:
     """Print the loss over random crops of the last tenth, beside that of one long pass over it."""
     model = charlm.load(target)
     last = text[-round(len(text) * 0.1) :]
+    if len(last) <= CROP:
+        sys.exit(f"the last tenth of {len(text):,} characters has no {CROP} of them: take a text of {20 * CROP:,}")
     starts = np.random.default_rng(0).integers(len(last) - CROP, size=CROPS)
     began = time.perf_counter()
     pieces = [float(nats[1:].mean()) for nats in model.surprisals((last[at : at + CROP] for at in starts), reset=True)]
@@ -139,6 +147,8 @@ def main() -> None:
         text = text[: len(text) - round(len(text) * 0.1)]
     if asked.keep:
         asked.keep.mkdir(parents=True, exist_ok=True)
+        if any(asked.keep.iterdir()):
+            sys.exit(f"{asked.keep} is not empty: name another folder to keep the runs in")
         compare(text, asked.settings, asked.seeds, asked.keep)
     else:
         with tempfile.TemporaryDirectory() as place:

@@ -488,4 +488,4 @@ def test_a_configuration_that_says_no_more_than_it_must(run: Path, capsys: Captu
     assert config["model"].pop("layers") == ModelSpec.layers
     put(run / "config.json", json.dumps(config).encode())
     done = charlm(capsys, "train", "--resume", run, LANTERNS)
-    assert done.code == 0 and "1 layer(s) of 8 units" in done.err
+    assert done.code == 0 and "1 layer of 8 units" in done.err

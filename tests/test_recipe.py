@@ -65,7 +65,7 @@ def test_more_time_is_never_a_smaller_network(characters: int, budgets: tuple[fl
     smaller, larger = sorted(budgets)
 
     def size(characters: int, minutes: float) -> int:
-        readable = room._Readable(TrainSpec(minutes=minutes), characters)
+        readable = room._Readable(TrainSpec(minutes=minutes), characters, 2**18)
         return size_for(characters, 60, readable, {}).hidden
 
     assert size(characters, smaller) <= size(characters, larger)

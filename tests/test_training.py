@@ -333,9 +333,12 @@ def test_how_often_it_looks(steps: int, evaluations: int, reports: int, corpus: 
 
 
 def test_a_larger_budget_goes_on(corpus: Corpus, tmp_path: Path) -> None:
-    """Law: another budget takes the place of the old one, of whatever kind, and is kept."""
-    run = run_to_end(tiny_run(tmp_path / "run", corpus), corpus)
-    change_budget(run, steps=30)
+    """Law: another budget takes the place of the old one, of whatever kind, and is kept; nothing ends before it, which
+    is said where something would have."""
+    run = run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, patience=1000)), corpus)
+    (note,) = change_budget(run, steps=30)
+    assert "1000 validations" in note and train_spec(run).patience is None
+    assert change_budget(run, steps=30) == []
     assert [p.step for p in train(Run.open(run.path), corpus)] == [25, 26, 27, 28, 29, 30]
     change_budget(run, epochs=5.0)
     assert [p.step for p in train(Run.open(run.path), corpus)] == [31, 32, 33, 34, 35]

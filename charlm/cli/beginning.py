@@ -14,7 +14,9 @@ from charlm import (
     change_budget,
     change_workers,
     choose,
+    in_words,
     load,
+    model_spec,
     new_run,
     new_run_from,
     read_corpus,
@@ -100,8 +102,10 @@ def resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: di
     run = Run.open(resume)
     corpus, notes = _read(sources or run.sources, quiet, run.known), resume_notes(run)
     run.require(corpus)
+    if not quiet:
+        notes.insert(0, f"Going on with {in_words(model_spec(run), train_spec(run))}")
     if budget := {name: settings[name] for name in given & set(BUDGET)}:
-        change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
+        notes += change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
     return corpus, run, [*notes, *change_workers(run, settings["workers"])]
 
 

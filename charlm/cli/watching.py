@@ -10,7 +10,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from charlm import Corpus, ModelSpec, Progress, Run, load, plot
+from charlm import Corpus, Progress, Run, load, plot
 
 BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 SAMPLE_LENGTH = 120
@@ -67,11 +67,11 @@ class Watcher:
 
     def _begin(self, progress: Progress) -> None:
         """Say what is trained, now that training has begun and nothing refused it."""
-        model, corpus = ModelSpec(**self.run.config["model"]), self.corpus
+        corpus = self.corpus
         if not self.quiet:
             click.echo(
-                f"{corpus.name}: {len(corpus.ids):,} characters, a vocabulary of {len(corpus.vocabulary)}; "
-                f"{model.layers} layer(s) of {model.hidden} units. The run is in {self.run.path}",
+                f"{corpus.name}: {len(corpus.ids):,} characters, a vocabulary of {len(corpus.vocabulary)}. "
+                f"The run is in {self.run.path}",
                 err=True,
             )
         hidden = self.quiet or not self._in_terminal

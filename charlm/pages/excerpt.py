@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from charlm.listing import Source
+from charlm.text.source import Source
 
 MOST_CHARACTERS = 50_000  # of a page; many more, and a telephone is slow to show it
 

@@ -19,9 +19,9 @@ from charlm.pages.style import rules
 from charlm.predicting import likeliest
 from charlm.store.atomic import require_folder, write_atomic
 from charlm.text.lines import lines_of
+from charlm.text.source import Source
 
 if TYPE_CHECKING:
-    from charlm.listing import Source
     from charlm.trained import TrainedModel
 
 ALTERNATIVES = 5

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from charlm.text.source import Source
 from charlm.text.vocabulary import CODE_POINTS, Vocabulary, code_points, name_of
-
-if TYPE_CHECKING:
-    from charlm.listing import Source
 
 NAMED = 3
 
