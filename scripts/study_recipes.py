@@ -6,9 +6,10 @@
 
 `texts` makes four texts that nothing was tuned on: translated phrases in German, Greek and Chinese, and source code.
 `compare` trains once per setting and seed, and prints a row for each: fields of ModelSpec and TrainSpec, or
-`preset=classic`; what is left out is chosen as `charlm train` does. With --tune the last tenth of the text is left
-away before anything else, so that settings are chosen without a look at what results are reported on. `crops` is the
-loss over random pieces of 256 characters, each read from an empty state, as other projects report it.
+`preset=classic`; what is left out is chosen as `charlm train` does. `warm_up` and `final` are the schedule's; and
+`recurrent=uniform` and `update_bias=-1` are other beginnings of a network of GRUs. With --tune the last tenth of the
+text is left away before anything else, so that settings are chosen without a look at what results are reported on.
+`crops` is the loss over random pieces of 256 characters, each read from an empty state, as other projects report it.
 docs/recipes.md has the tables.
 """
 
@@ -24,17 +25,27 @@ import sysconfig
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 import charlm
+from charlm.nn.arrays import NamedArrays
+from charlm.nn.init import uniform_fan_in
+from charlm.nn.model import CharLM
+from charlm.optim.schedules import Schedule
 
 WHEEL = "Django==5.2.8"
 LANGUAGES = {"german": "de", "greek": "el", "chinese": "zh_Hans"}
 SOURCE_CHARACTERS = 1_000_000
 CROPS, CROP = 2000, 256
+OF_SCHEDULE = {"warm_up", "final"}
+OF_BEGINNING = {"recurrent", "update_bias"}
 
 
 def make_texts(folder: Path) -> None:
@@ -77,6 +88,27 @@ def _value(word: str) -> Any:
         return word
 
 
+@contextmanager
+def changed(schedule: dict[str, Any], beginning: dict[str, Any]) -> Iterator[None]:
+    """Another schedule and another beginning than what charlm has, which no option gives, inside the `with` block."""
+    usual = CharLM.initial_params
+
+    def initial_params(model: CharLM, rng: np.random.Generator) -> NamedArrays:
+        params, H = usual(model, rng), model.spec.hidden
+        for name, array in params.items():
+            if name.endswith(".U") and beginning.get("recurrent") == "uniform":
+                array[...] = uniform_fan_in(rng, array.shape, fan_in=H)
+            if name.startswith("layer") and name.endswith(".b"):
+                array[:H] = beginning.get("update_bias", 0.0)
+        return params
+
+    with (
+        patch.object(CharLM, "initial_params", initial_params),
+        patch("charlm.training.Schedule", partial(Schedule, **schedule)),
+    ):
+        yield
+
+
 def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
     """Train, and print a row for every setting."""
     path = folder / "text.txt"
@@ -89,10 +121,14 @@ def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
         found, of_training = [], []
         for seed in range(seeds):
             given = setting(words)
+            schedule, beginning = (
+                {name: given.pop(name) for name in names & set(given)} for names in (OF_SCHEDULE, OF_BEGINNING)
+            )
             chosen = charlm.choose(corpus, given.pop("preset", None), rng_seed=seed, **given)
             run = charlm.new_run(corpus, folder / f"run {number} {seed}", chosen.training, **chosen.network)
-            for _ in charlm.train(run, corpus):
-                pass
+            with changed(schedule, beginning):
+                for _ in charlm.train(run, corpus):
+                    pass
             figures = charlm.summary(run)
             found.append(figures["validation_nats"])
             of_training.append(figures["train_nats"])

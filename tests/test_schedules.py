@@ -51,9 +51,9 @@ def test_the_rate_falls_with_progress(schedule: Schedule, step: int, one: float,
     assert schedule(step, early) >= schedule(step, late) * (1 - 1e-12)
 
 
-@given(schedules("cosine"))
+@given(schedules("cosine", "linear"))
 def test_the_ends_of_the_fall(schedule: Schedule) -> None:
-    """A cosine after the warm-up: the peak at 0, the final share of it at 1, and the mean of the two halfway."""
+    """A cosine or a line after the warm-up: the peak at 0, its final share at 1, and the mean of the two halfway."""
     step = schedule.warm_up
     last = schedule.final * schedule.peak
     assert schedule(step, 0) == pytest.approx(schedule.peak)
@@ -94,12 +94,12 @@ def test_constant_stays(schedule: Schedule, step: int, progress: float) -> None:
     assert schedule(step, progress) == schedule(step, 0)
 
 
-@pytest.mark.parametrize("shape", ["", "linear", "Cosine", "cosine "])
+@pytest.mark.parametrize("shape", ["", "lines", "Cosine", "cosine "])
 def test_an_unknown_shape_is_refused(shape: str) -> None:
     """With the names there are; by a run's settings before anything is trained."""
-    with pytest.raises(ValueError, match="cosine, constant, steps"):
+    with pytest.raises(ValueError, match="cosine, linear, constant, steps"):
         Schedule(1.0, shape)(0, 0.0)
-    with pytest.raises(SpecError, match="cosine, constant, steps"):
+    with pytest.raises(SpecError, match="cosine, linear, constant, steps"):
         TrainSpec(schedule=shape)
 
 

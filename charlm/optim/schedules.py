@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SHAPES = ("cosine", "constant", "steps")
+SHAPES = ("cosine", "linear", "constant", "steps")
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Schedule:
     """A linear rise over the first `warm_up` updates to the peak, and then a fall of some shape:
 
     cosine      half a cosine, down to `final` of the peak (Loshchilov & Hutter 2017, without restarts)
+    linear      a straight line to the same place
     steps       the peak, multiplied with `drop` at each of `drops` evenly spaced places
     constant    no fall
 
@@ -40,6 +41,8 @@ class Schedule:
         match self.shape:
             case "cosine":
                 return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
+            case "linear":
+                return 1 - (1 - self.final) * progress
             case "steps":
                 return self.drop ** min(self.drops, int(progress * (self.drops + 1)))
             case "constant":
