@@ -2,10 +2,11 @@
 
 One long text is a chain of small steps that keep no processor busy. So it is cut into lanes that are read side by
 side, all but the first from a zero state. Then each lane is read again from the state in which the lane before it
-ended, until its states agree with those of the first reading: recurrent networks forget, so this takes a few
-hundred characters. A lane that disagrees to its end hands a new state on, and the next one is read once more; a network
-that does not forget is soon read in one lane. The result is that of one long pass, whatever the network remembers,
-to about 1e-5 nats for a character and far less for their mean; only the speed depends on its forgetting.
+ended, until its states agree with those of the first reading: recurrent networks forget, small ones within a few
+hundred characters, large ones within one or two thousand. A lane that disagrees to its end hands a new state on, and
+the next one is read once more; with a network that remembers more than its lanes are long there are soon fewer of them,
+and longer ones. The result is that of one long pass, whatever the network remembers, to about 1e-5 nats for a character
+and far less for their mean; only the speed depends on its forgetting.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ BLOCK = 2**20  # characters read at a time, at most: bounds the memory whatever 
 LANES = 256  # parts of a block that are read side by side, at most
 MOST_STATES = 2**16  # scalars: lanes times the size of a state stays below, lest a large network fill the memory
 MOST_LOOKS = 2**24  # scalars: the same for all the states that are kept of a block
-LANE_MINIMUM = 1024  # characters; shorter lanes would mostly repeat their neighbour's work
+LANE_MINIMUM = 2048  # characters; shorter lanes would mostly repeat their neighbour's work
 STEPS = 64  # time steps between two looks at whether a lane has come to agree
 AGREEMENT = 1e-5  # largest difference of two states that are taken for the same; rounding makes 2e-6 ...
 DECAY = 1e-3  # ... after it has shrunk to this share of what it was: a slow drift is small, too, but stays
-MOST_READINGS = 8  # of a block in lanes, all in all; what has not come to agree by then is read in one lane
+MOST_READINGS = 2  # of a block once more, all in all; what has not come to agree by then ...
+FEWER = 4  # ... is read in so many times fewer lanes, and at last in one
 
 
 def surprisal(model: CharLM, params: NamedArrays, blocks: Iterable[Ids], start: int) -> Iterator[Floats]:
@@ -64,7 +66,7 @@ def _read(reader: Reader, inputs: Ids, targets: Ids, state: State, most_lanes: i
     while len(wrong := 1 + np.flatnonzero(lanes.changed_ends[:-1])):
         most -= len(wrong)
         if most < 0:
-            return _read(reader, inputs, targets, state, most_lanes=1)
+            return _read(reader, inputs, targets, state, most_lanes=count // FEWER)
         lanes.read_again(wrong)
 
     nats, state = lanes.nats.T.reshape(-1), tuple(ends[..., -1:, :] for ends in lanes.ends)
@@ -96,16 +98,18 @@ class _Lanes:
             self.looks.append(self._window(at, self.looks[-1]))
 
     def read_again(self, which: Ids) -> None:
-        """Read these lanes from the ends of those before them, until every one agrees with the reading before."""
+        """Read these lanes from the ends of those before them, each until it agrees with the reading before."""
         state = tuple(ends[..., which - 1, :] for ends in self.ends)
         agreement = np.minimum(AGREEMENT, DECAY * self._moved(0, which, state))
         self.changed_ends[:] = False
         for look, at in enumerate(range(0, len(self.inputs), STEPS), 1):
             state = self._window(at, state, which)
-            changed = self._moved(look, which, state) > agreement
-            if not changed.any():
+            apart = self._moved(look, which, state) > agreement
+            if not apart.any():
                 return
-        self.changed_ends[which] = changed
+            which, agreement = which[apart], agreement[apart]
+            state = tuple(layer[..., apart, :] for layer in state)
+        self.changed_ends[which] = True
 
     def _moved(self, look: int, which: Ids, state: State) -> Floats:
         """Put new states (K', H) in the place of those of a look, and tell how far they lie apart, (K',)."""

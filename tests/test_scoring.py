@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from runs import LANTERNS, charlm, few_examples, plain_nats, random_model, trained_run
 
 from charlm import lanes, scoring
-from charlm.nn.arrays import NamedArrays
+from charlm.nn.arrays import Floats, Ids, NamedArrays
 from charlm.nn.model import CharLM
+from charlm.nn.stack import State
+from charlm.reader import Reader
 from charlm.scoring import Score, score, score_ids, surprisal
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.run import Run
@@ -119,6 +121,28 @@ def test_a_network_that_hardly_forgets(bias: float, loudness: float, monkeypatch
     expected = plain_nats(model.spec, params, ids.tolist(), start=0)
     (nats,) = lanes.surprisal(model, params, [ids], start=0)
     assert nats.mean() == pytest.approx(expected.mean(), abs=1e-6, rel=1e-6)
+
+
+def test_a_memory_longer_than_lanes_makes_them_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: a network that remembers more than a lane, and less than the text, is read in fewer lanes, not in one."""
+    model, params = random_model(0)
+    params["layer0.W"][:, :5] = params["layer0.U"][:, :5] = 0
+    params["layer0.b"][:5] = -4.0  # z = 0.018: a thousandth is left after 380 characters
+    ids = random_ids(1, 6400)
+    read: list[tuple[int, ...]] = []
+    usual = Reader.__call__
+
+    def counted(self: Reader, inputs: Ids, targets: Ids, state: State) -> tuple[Floats, State]:
+        read.append(inputs.shape)
+        return usual(self, inputs, targets, state)
+
+    monkeypatch.setattr(lanes, "LANE_MINIMUM", 100)
+    monkeypatch.setattr(Reader, "__call__", counted)
+    (nats,) = lanes.surprisal(model, params, [ids], start=0)
+    assert nats.mean() == pytest.approx(plain_nats(model.spec, params, ids.tolist(), start=0).mean(), abs=1e-6)
+    assert read[0][1] == 64
+    assert sum(steps for steps, _ in read) < 6400 / 2
+    assert sum(steps * streams for steps, streams in read) < 10 * 6400
 
 
 @pytest.mark.parametrize("block", [1, 7, 100, 1024, 2000, 2**18])
