@@ -45,13 +45,15 @@ SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 SEEN_PER_PARAMETER = 20.0  # characters that a network needs to read; with fewer a smaller one comes further
 PARAMETERS_PER_CHARACTER = 4.0  # of the text; more only remember it
 LARGE_ALPHABET, VECTOR = 512, 128  # from here on characters are vectors: most are too rare to learn each its own gates
-STREAMS, STEPS = 64, 100
+STREAMS, STEPS = (64, 32, 16), 100
+UPDATES = 3000  # at least, where fewer streams make as many of the same characters
 WINDOWS = 75  # of an epoch at least; a short text is read in fewer streams, and then in shorter windows
 EVERY_WORKER = 0.75  # does of the work of one alone: they share the memory, and wait for each other
 SCORING = 1 / 3  # of the time of training on as many characters; validations are at most MOST_SCORING of a budget
 MOST_SCORING = 0.8
 PASSES, MORE_PASSES = 60.0, 0.35  # over a million characters until they are known by heart; the fewer, the sooner
 PATIENCE = 6  # of 20 validations
+EASE, STRESS = 2.0, 15.0  # strain from which on input characters, and outputs of layers, are left out
 TRAINING = {field.name for field in fields(TrainSpec)}
 
 
@@ -76,16 +78,18 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     network = {name: value for name, value in fixed.items() if name not in TRAINING}
     asked = TrainSpec(**{**training, "workers": None})
     characters, scored = map(len, split(corpus.ids, asked.val_fraction, asked.val_limit))
-    batch, window = streams_for(characters, at_least=training.get("workers") or 1)
-    chosen: dict[str, Any] = {"batch": batch, "window": window}
-    spec = TrainSpec(**{**chosen, **training})
-
-    readable = _Readable(spec, characters, scored)
-    model = size_for(characters, len(corpus.vocabulary) + 1, readable, network)
-    passes = readable(model) / characters
-    if spec.steps is None and spec.epochs is None:
-        most = most_passes(characters)
-        passes = min(passes, most)
+    work = None if asked.settled.minutes is None else 60 * asked.settled.minutes * work_per_second()
+    most = most_passes(characters) if asked.steps is None and asked.epochs is None else math.inf
+    for most_streams in STREAMS:
+        batch, window = streams_for(characters, most_streams, at_least=training.get("workers") or 1)
+        chosen: dict[str, Any] = {"batch": batch, "window": window}
+        spec = TrainSpec(**{**chosen, **training})
+        readable = _Readable(spec, characters, scored, work)
+        model = size_for(characters, len(corpus.vocabulary) + 1, readable, network)
+        passes = min(most, readable(model) / characters)
+        if spec.steps is not None or passes * characters >= UPDATES * spec.batch * spec.window:
+            break
+    if most < math.inf:
         chosen |= {"minutes": spec.minutes or MINUTES, "epochs": most, "patience": PATIENCE}
     chosen |= regularisation_for(passes * model.parameters / characters)
     spec = TrainSpec(**{**chosen, **training})
@@ -108,13 +112,13 @@ def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     return own
 
 
-def streams_for(characters: int, at_least: int = 1) -> tuple[int, int]:
+def streams_for(characters: int, most: int = max(STREAMS), at_least: int = 1) -> tuple[int, int]:
     """Streams and time steps of a window, (B, T), for a text of so many characters to train on.
 
-    at_least: streams that there are to be, where the text has so many characters.
+    most: streams. at_least: streams that there are to be, where the text has so many characters.
     """
     window = min(STEPS, max(16, characters // (4 * WINDOWS)))
-    return max(min(STREAMS, characters // (WINDOWS * window)), min(at_least, max(1, characters // 2))), window
+    return max(min(most, characters // (WINDOWS * window)), min(at_least, max(1, characters // 2))), window
 
 
 def size_for(
@@ -155,10 +159,10 @@ def regularisation_for(strain: float) -> dict[str, float]:
 
     strain: passes over the text, times parameters per character of it.
     """
-    if strain < 1:
+    if strain < EASE:
         return {"dropout": 0.0, "input_dropout": 0.0}
     return {
-        "dropout": round(min(0.6, 0.1 * math.log(1 + strain)), 2),
+        "dropout": round(min(0.5, max(0.0, 0.25 * math.log(strain / STRESS))), 2),
         "input_dropout": round(min(0.1, 0.02 * strain), 2),
     }
 
@@ -166,10 +170,11 @@ def regularisation_for(strain: float) -> dict[str, float]:
 class _Readable:
     """How many characters a network of some size reads within a budget.
 
-    characters: to train on. scored: those of one validation.
+    characters: to train on. scored: those of one validation. work: that one worker does in that time, as charlm.speed
+    counts; None without a time.
     """
 
-    def __init__(self, spec: TrainSpec, characters: int, scored: int) -> None:
+    def __init__(self, spec: TrainSpec, characters: int, scored: int, work: float | None) -> None:
         self._spec = spec
         self._validations = SCORING * scored * spec.evaluations
         counts = [MOST_FLOAT]
@@ -178,8 +183,7 @@ class _Readable:
         if spec.steps is not None:
             counts.append(float(spec.steps) * spec.batch * spec.window)
         self._most = min(counts)
-        minutes = spec.settled.minutes
-        self._work = None if minutes is None else 60 * minutes * work_per_second()
+        self._work = work
 
     def __call__(self, model: ModelSpec) -> float:
         if self._work is None:
