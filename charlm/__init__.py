@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from charlm.plotting.terminal import COLUMNS as COLUMNS
     from charlm.plotting.terminal import terminal_curve as terminal_curve
     from charlm.plotting.units import plot_units as plot_units
+    from charlm.recipe import PATIENCE as PATIENCE
     from charlm.recipe import PRESETS as PRESETS
     from charlm.recipe import Recipe as Recipe
     from charlm.recipe import choose as choose
@@ -141,6 +142,7 @@ _ROOMS = {
     "COLUMNS": "plotting.terminal",
     "terminal_curve": "plotting.terminal",
     "plot_units": "plotting.units",
+    "PATIENCE": "recipe",
     "PRESETS": "recipe",
     "Recipe": "recipe",
     "choose": "recipe",

@@ -17,6 +17,8 @@ from charlm.store.run import Run
 from charlm.text.streams import windows_per_epoch
 
 MINUTES = 3.0  # of a budget that nobody has said anything about
+MOST_MINUTES = 1e9
+MOST_SCORING = 0.25  # of a time that somebody gave goes into validations; more of them are left out, but for the last
 MOST_FLOAT = sys.float_info.max  # beyond it are whole numbers that JSON can hold and arithmetic cannot
 
 
@@ -35,7 +37,8 @@ class TrainSpec:
     the validation of a large text take the time that its training needs. rng_seed: all randomness follows from it.
     workers: processes that share the streams; None is as many as suit the network, the batch and this machine.
     keep: how many numbered checkpoints stay beside the last and the best, one per evaluation.
-    evaluations, reports: how many validation losses, and how many training losses, a whole budget gives.
+    evaluations, reports: how many validation losses, and how many training losses, a whole budget gives; fewer
+    validations where they would take more than a quarter of the minutes.
     """
 
     batch: int = 32
@@ -68,6 +71,7 @@ class TrainSpec:
         for name in ("learning_rate", "clip_norm", "clip_value", "minutes", "steps", "epochs", "patience"):
             value = getattr(self, name)
             _require(value is None or 0 < value <= MOST_FLOAT, name, "a number above 0", value)
+        _require((self.minutes or 0) <= MOST_MINUTES, "minutes", f"at most {MOST_MINUTES:g}", self.minutes)
         _require(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}", self.optimizer)
         _require(self.schedule in SHAPES, "schedule", f"one of {', '.join(SHAPES)}", self.schedule)
         for name in ("dropout", "input_dropout"):

@@ -16,7 +16,7 @@ from typing import Any
 from charlm.errors import SpecError
 from charlm.nn.model import ModelSpec
 from charlm.parallel.workers import processors, usual_count
-from charlm.plan import MINUTES, MOST_FLOAT, TrainSpec, split
+from charlm.plan import MINUTES, MOST_FLOAT, MOST_SCORING, TrainSpec, split
 from charlm.speed import cost, operations, update_cost, work_per_second
 from charlm.store.corpus import Corpus
 
@@ -43,14 +43,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 SEEN_PER_PARAMETER = 20.0  # characters that a network needs to read; with fewer a smaller one comes further
-PARAMETERS_PER_CHARACTER = 4.0  # of the text; more only remember it
+CAPACITY_PER_CHARACTER = 4.0  # parameters of the layers, of the text; more only remember it
 LARGE_ALPHABET, VECTOR = 512, 128  # from here on characters are vectors: most are too rare to learn each its own gates
 STREAMS, STEPS = (64, 32, 16), 100
 UPDATES = 3000  # at least, where fewer streams make as many of the same characters
+LEAST_UPDATES = 300  # however short the text; the first 50 warm up
 WINDOWS = 75  # of an epoch at least; a short text is read in fewer streams, and then in shorter windows
 EVERY_WORKER = 0.75  # does of the work of one alone: they share the memory, and wait for each other
-SCORING = 1 / 3  # of the time of training on as many characters; validations are at most MOST_SCORING of a budget
-MOST_SCORING = 0.8
+SCORING = 1 / 3  # of the time of training on as many characters
 PASSES, MORE_PASSES = 60.0, 0.35  # over a million characters until they are known by heart; the fewer, the sooner
 PATIENCE = 6  # of 20 validations
 EASE, STRESS = 2.0, 15.0  # strain from which on input characters, and outputs of layers, are left out
@@ -74,30 +74,38 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     Raises CorpusError or SpecError for what cannot be.
     """
     fixed = {**_preset(preset, given), **given}
-    training = {name: value for name, value in fixed.items() if name in TRAINING}
+    training = {name: value for name, value in fixed.items() if name in TRAINING and not _is_open(name, value)}
     network = {name: value for name, value in fixed.items() if name not in TRAINING}
     asked = TrainSpec(**{**training, "workers": None})
     characters, scored = map(len, split(corpus.ids, asked.val_fraction, asked.val_limit))
+    _sized(min(SIZES), len(corpus.vocabulary) + 1, network)  # what cannot be is refused before anything is measured
     work = None if asked.settled.minutes is None else 60 * asked.settled.minutes * work_per_second()
-    most = most_passes(characters) if asked.steps is None and asked.epochs is None else math.inf
+    is_open = asked.steps is None and asked.epochs is None
     for most_streams in STREAMS:
-        batch, window = streams_for(characters, most_streams, at_least=training.get("workers") or 1)
+        batch, window = streams_for(characters, most_streams, training.get("workers") or 1, training.get("window"))
         chosen: dict[str, Any] = {"batch": batch, "window": window}
         spec = TrainSpec(**{**chosen, **training})
         readable = _Readable(spec, characters, scored, work)
         model = size_for(characters, len(corpus.vocabulary) + 1, readable, network)
-        passes = min(most, readable(model) / characters)
+        passes = readable(model) / characters
+        if is_open:
+            most = most_passes(characters, spec.batch * spec.window)
+            passes = min(passes, most)
+            chosen |= {"minutes": spec.minutes or MINUTES, "epochs": most, "patience": PATIENCE}
         if spec.steps is not None or passes * characters >= UPDATES * spec.batch * spec.window:
             break
-    if most < math.inf:
-        chosen |= {"minutes": spec.minutes or MINUTES, "epochs": most, "patience": PATIENCE}
-    chosen |= regularisation_for(passes * model.parameters / characters)
+    chosen |= regularisation_for(passes * capacity(model) / characters)
     spec = TrainSpec(**{**chosen, **training})
     sizes = {name: getattr(model, name) for name in ("hidden", "layers", "embedding")}
     count = f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
     plural = "" if count == "1" else "es"
     sentence = f"Recipe: {in_words(model, spec)}; about {count} pass{plural} over the text"
     return Recipe(network | sizes, spec, sentence)
+
+
+def _is_open(name: str, value: Any) -> bool:
+    """Whether a budget was named, but not given."""
+    return name in ("minutes", "steps", "epochs") and value is None
 
 
 def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,17 +116,21 @@ def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
         raise SpecError(f"a preset is one of {', '.join(PRESETS)}, not {name!r}")
     own = dict(PRESETS[name])
     if given.get("optimizer", own["optimizer"]) != own["optimizer"]:
-        del own["learning_rate"], own["momentum"]
+        del own["learning_rate"], own["momentum"], own["clip_norm"], own["clip_value"]
     return own
 
 
-def streams_for(characters: int, most: int = max(STREAMS), at_least: int = 1) -> tuple[int, int]:
+def streams_for(
+    characters: int, most: int = max(STREAMS), at_least: int = 1, window: int | None = None
+) -> tuple[int, int]:
     """Streams and time steps of a window, (B, T), for a text of so many characters to train on.
 
-    most: streams. at_least: streams that there are to be, where the text has so many characters.
+    most: streams. at_least: streams that there are to be, where the text has so many characters. window: T, where
+    somebody wants it.
     """
-    window = min(STEPS, max(16, characters // (4 * WINDOWS)))
-    return max(min(most, characters // (WINDOWS * window)), min(at_least, max(1, characters // 2))), window
+    T = window or min(STEPS, max(16, characters // (4 * WINDOWS)))
+    B = max(min(most, characters // (WINDOWS * T)), min(at_least, max(1, characters // 2)))
+    return B, T if window else max(1, min(T, (characters - 1) // B))
 
 
 def size_for(
@@ -129,29 +141,40 @@ def size_for(
     readable: how many characters a network reads within the budget. given: what is not to be chosen. Raises SpecError
     where not even the smallest one can be.
     """
-    if given.get("tied") and "embedding" in given:
-        given = {"hidden": given["embedding"], **given}
     smallest, *larger = SIZES
     size = _sized(smallest, alphabet, given)
     with suppress(SpecError):  # of sizes that nobody needs to have
         for hidden in larger:
             tried = _sized(hidden, alphabet, given)
-            if tried.parameters > PARAMETERS_PER_CHARACTER * characters:
+            if capacity(tried) > CAPACITY_PER_CHARACTER * characters:
                 break
-            if readable(tried) < SEEN_PER_PARAMETER * tried.parameters:
+            if readable(tried) < min(SEEN_PER_PARAMETER * tried.parameters, most_passes(characters) * characters):
                 break
             size = tried
     return size
 
 
 def _sized(hidden: int, alphabet: int, given: Mapping[str, Any]) -> ModelSpec:
-    vector = hidden if given.get("tied") else VECTOR if alphabet >= LARGE_ALPHABET else 0
+    if given.get("tied"):
+        hidden = vector = given.get("embedding", given.get("hidden", hidden))
+    else:
+        vector = VECTOR if alphabet >= LARGE_ALPHABET else 0
     return ModelSpec(alphabet, **{"layers": 1, "embedding": vector, "hidden": hidden, **given})
 
 
-def most_passes(characters: int) -> float:
-    """After so many passes a text has been learned by heart, whatever is left out."""
-    return max(4.0, float(f"{PASSES * (characters / 1e6) ** MORE_PASSES:.2g}"))
+def capacity(model: ModelSpec) -> int:
+    """The parameters that can remember what stands where: all but those that belong to one character."""
+    of_characters = ("readout.W", "readout.b", "embedding.E", *(() if model.embedding else ("layer0.W",)))
+    return sum(math.prod(shape) for name, shape in model.shapes.items() if name not in of_characters)
+
+
+def most_passes(characters: int, update: int = 1) -> float:
+    """After so many passes a text has been learned by heart, whatever is left out.
+
+    update: characters of one; there are LEAST_UPDATES at least.
+    """
+    most = PASSES * (characters / 1e6) ** MORE_PASSES
+    return float(f"{max(4.0, most, LEAST_UPDATES * update / characters):.2g}")
 
 
 def regularisation_for(strain: float) -> dict[str, float]:
@@ -200,13 +223,15 @@ def in_words(model: ModelSpec, spec: TrainSpec) -> str:
     """A network and its training in one line."""
     parts = [
         f"{model.layers} layer{_s(model.layers)} of {model.hidden} units",
-        f"{spec.batch} stream{_s(spec.batch)} of {spec.window}",
+        f"{spec.batch} stream{_s(spec.batch)} of {spec.window} steps",
         f"{spec.optimizer} at {spec.peak_learning_rate:g}",
     ]
     if model.embedding:
         parts[:1] = [f"vectors of {model.embedding}", parts[0]]
-    if spec.dropout or spec.input_dropout:
-        parts.append(f"dropout {spec.dropout:g} and {spec.input_dropout:g}")
+    if spec.dropout:
+        parts.append(f"dropout {spec.dropout:g}")
+    if spec.input_dropout:
+        parts.append(f"input dropout {spec.input_dropout:g}")
     return ", ".join(parts)
 
 

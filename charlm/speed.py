@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ TRIAL = ModelSpec(vocabulary=64, hidden=192)
 TRIAL_BATCH, TRIAL_WINDOW = 32, 20
 TRIAL_SECONDS = 0.4
 ELEMENTWISE = 600.0  # what the arithmetic on one unit's gates takes, in multiplications of a matrix product
+SOFTMAX = 100.0  # and what it takes on the score of one character
 STEP = 640e3  # what a layer's time step takes in them beside its arithmetic, however many streams there are
 
 
@@ -27,12 +29,14 @@ def operations(spec: ModelSpec, batch: int, window: int) -> float:
 def cost(spec: ModelSpec, streams: float) -> float:
     """What one character of training costs, in matrix elements that are multiplied; its share of an update apart.
 
-    streams: that one worker reads side by side. The matrices, but for those that are only looked up in, so much per
-    unit, and so much per time step; fitted to the training speeds in docs/performance.md, which it gives back within
-    5 %.
+    streams: that one worker reads side by side. The matrices, but for the one that is only looked up in, so much per
+    unit and character of the alphabet, and so much per time step; fitted to the training speeds in docs/performance.md,
+    which it gives back within 5 %.
     """
-    matrices = sum(rows * columns for _, (rows, *columns_) in _matrices(spec) for columns in columns_)
-    return matrices + ELEMENTWISE * spec.hidden * spec.layers + STEP * spec.layers / streams
+    looked_up = "layer0.W" if not spec.embedding else "" if spec.tied else "embedding.E"  # a tied one is both
+    matrices = sum(math.prod(shape) for name, shape in spec.shapes.items() if len(shape) == 2 and name != looked_up)
+    units = ELEMENTWISE * spec.hidden * spec.layers + SOFTMAX * spec.vocabulary
+    return matrices + units + STEP * spec.layers / streams
 
 
 def update_cost(spec: ModelSpec, optimizer: str) -> float:
@@ -44,12 +48,6 @@ def update_cost(spec: ModelSpec, optimizer: str) -> float:
         return 0.0
     matrices = [sorted(shape) for shape in spec.shapes.values() if len(shape) == 2]
     return sum(2 * small**2 * large + (4 * ITERATIONS - 3) * small**3 for small, large in matrices) / 3
-
-
-def _matrices(spec: ModelSpec) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of the matrices that are multiplied; a tied one is looked up in, and multiplied, too."""
-    looked_up = "layer0.W" if not spec.embedding else "" if spec.tied else "embedding.E"
-    return [(name, shape) for name, shape in spec.shapes.items() if len(shape) == 2 and name != looked_up]
 
 
 def work_per_second() -> float:

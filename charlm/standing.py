@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 from charlm.baselines import FEW, Baselines
@@ -15,6 +16,7 @@ from charlm.training import tired
 
 MEMORISING = 0.7  # of the steps: a best model from before that was overtaken by memorising
 ALIKE = 0.01  # nats per character; two results that are closer are taken for equal
+REPORTS = 5  # of the training loss make a mean that chance does not turn
 SMALL = 50_000  # characters to train on; with fewer, counting is hard to beat
 
 
@@ -61,7 +63,7 @@ def ending(run: Run) -> str:
         after = f"{_duration(figures['seconds'])} of {_duration(60 * spec.minutes)}"
     if checkpoint and tired(spec, Tally.of(checkpoint.progress)):
         reason = f"{spec.patience} validations in a row were no better than that of step {figures['best_step']:,}"
-        return f"Stopped after {after}: {reason} (--patience)"
+        return f"Stopped after {after}: {reason} (--patience); --resume with a larger budget goes on"
     left = 60 * (spec.minutes or 0) - figures["seconds"]
     if left >= 1 and spec.epochs is not None and figures["epochs"] >= spec.epochs:
         return f"Stopped after {after}: {spec.epochs:g} passes over the text are done (--epochs)"
@@ -84,10 +86,11 @@ def verdict(run: Run) -> str:
     if figures["validation_nats"] is None:
         return ""
     sentences = []
-    memorised = figures["best_step"] < MEMORISING * figures["steps"]
+    overtaken = figures["best_step"] < MEMORISING * figures["steps"]
+    memorised = overtaken and _learned_since(run, figures["best_step"])
     if baselines := Baselines.of(run):
         trained_on = run.config["corpus"]["characters"] - baselines.characters
-        is_done = memorised or bool(ending(run))
+        is_done = overtaken or bool(ending(run))
         sentences.append(_comparison(figures["validation_nats"], baselines, trained_on < SMALL, is_done))
         if (mix := Mix.of(run)) and mix.helps and mix.step == figures["best_step"]:
             sentences.append(f"Both together (--mix) come to {mix.nats:.2f}.")
@@ -106,7 +109,19 @@ def verdict(run: Run) -> str:
             f"After step {figures['best_step']:,} it began to memorise (the best model is kept): more text, "
             "more --dropout, a smaller --hidden or less time will help."
         )
+    elif overtaken:
+        sentences.append(
+            f"After step {figures['best_step']:,} it got no better (the best model is kept): a lower --lr may help."
+        )
     return " ".join(sentences)
+
+
+def _learned_since(run: Run, step: int) -> bool:
+    """Whether the loss on what is trained on went on falling after a step: what was learned since then was memory."""
+    losses = [(record["step"], record["nats"]) for record in run.metrics() if record["split"] == "train"]
+    until = [nats for at, nats in losses if at <= step]
+    since = [nats for at, nats in losses if at > step]
+    return bool(until and since) and fmean(since[-REPORTS:]) < fmean(until[-REPORTS:])
 
 
 def _comparison(nats: float, baselines: Baselines, is_small: bool, is_done: bool) -> str:
@@ -118,8 +133,10 @@ def _comparison(nats: float, baselines: Baselines, is_small: bool, is_done: bool
     ]
     if nats < baselines.ngram_nats - ALIKE:
         return f"{'; '.join(found)}: the network learned beyond counting."
-    if nats <= baselines.ngram_nats + ALIKE:
+    if nats <= baselines.ngram_nats:
         said = "the network is as good as an n-gram, which only counts"
+    elif nats <= baselines.ngram_nats + ALIKE:
+        said = "an n-gram, which only counts, is as good"
     else:
         said = "an n-gram does better on a text this small" if is_small else "an n-gram, which only counts, does better"
     advice = "" if is_small or is_done else "; more time would help"

@@ -83,9 +83,7 @@ def change_budget(
     if minutes is None and steps is None and epochs is None:
         raise SpecError("a budget is minutes, steps or epochs, not none of them: give one")
     old = train_spec(run)
-    with run.held():
-        run.config["training"] = asdict(replace(old, minutes=minutes, steps=steps, epochs=epochs, patience=None))
-        run.save_config()
+    _change(run, replace(old, minutes=minutes, steps=steps, epochs=epochs, patience=None))
     if old.patience is None:
         return []
     return [f"from here on all of the budget is used, also where {old.patience} validations in a row are no better"]
@@ -94,7 +92,8 @@ def change_budget(
 def change_workers(run: Run, workers: int | None) -> list[str]:
     """Give a run another number of workers from now on, and say what that means; None is as many as it had.
 
-    A run that had more than this machine has processors gets what suits this machine. Raises SpecError.
+    A run that had more than this machine has processors gets what suits this machine. Raises SpecError, or RunError
+    where the run is being trained: it keeps its own.
     """
     spec = train_spec(run)
     if workers is None:
@@ -103,9 +102,14 @@ def change_workers(run: Run, workers: int | None) -> list[str]:
             workers = usual_count(spec.batch, operations(model_spec(run), spec.batch, spec.window))
     if workers == spec.workers:
         return []
-    run.config["training"] = asdict(replace(spec, workers=workers))
-    run.save_config()
+    _change(run, replace(spec, workers=workers))
     return [f"workers were {spec.workers} until now and are {workers} from here on: bits may differ"]
+
+
+def _change(run: Run, spec: TrainSpec) -> None:
+    with run.held():
+        run.config["training"] = asdict(spec)
+        run.save_config()
 
 
 def resume_notes(run: Run) -> list[str]:

@@ -25,7 +25,16 @@ from charlm.optim.schedules import Schedule
 from charlm.parallel.blas import blas_thread_count, blas_threads
 from charlm.parallel.local import start
 from charlm.parallel.workers import Workers
-from charlm.plan import TrainSpec, model_spec, require_memory_for, split, steps_per_epoch, train_spec, training_budget
+from charlm.plan import (
+    MOST_SCORING,
+    TrainSpec,
+    model_spec,
+    require_memory_for,
+    split,
+    steps_per_epoch,
+    train_spec,
+    training_budget,
+)
 from charlm.scoring import score_ids
 from charlm.store.checkpoint import Checkpoint, save_checkpoint
 from charlm.store.corpus import Corpus
@@ -76,7 +85,7 @@ def _train(
     journal = Journal(run, tally, spec.window * spec.batch, steps_per_epoch(spec, len(training_ids)))
     windows = windows_from(start=tally.step)
     clock = Clock(tally.seconds)
-    share = budget.share(tally.step, tally.seconds)
+    share, rested = budget.share(tally.step, tally.seconds), 0.0
     saved_step, saved_seconds = tally.step, tally.seconds
 
     def save(*paths: Path) -> None:
@@ -97,11 +106,14 @@ def _train(
 
             journal.count(nats, clock.seconds)
             before, share = share, budget.share(tally.step, tally.seconds)
-            evaluated = _passes(before, share, spec.evaluations)
+            evaluated = _passes(before, share, spec.evaluations) and (share == 1 or clock.seconds >= rested)
             loss = 0.0
             if evaluated:
+                began = clock.seconds
                 with blas_threads(threads):  # the other workers have nothing to do meanwhile
                     loss = score_ids(team.model, team.params, validation_ids, corpus.vocabulary.start).nats_per_char
+                if budget.seconds is not None:
+                    rested = clock.seconds + (clock.seconds - began) * (1 / MOST_SCORING - 1)
             if _has_diverged(team, nats, norm, loss):
                 _go_back(run, team, spec, tally)
                 save(run.last_path)  # at once: it may be newer than the best, and would be resumed from

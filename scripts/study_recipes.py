@@ -1,14 +1,15 @@
 """What suits a text? Validation losses of settings side by side, of the default recipe, and by others' protocols.
 
     python scripts/study_recipes.py texts FOLDER
-    python scripts/study_recipes.py compare TEXT [--tune] [--seeds 3] "minutes=3" "minutes=3 optimizer=sgd" ...
+    python scripts/study_recipes.py compare TEXT [--tune] [--last 250000] [--seeds 3] "minutes=3" "minutes=3 batch=16"
     python scripts/study_recipes.py crops RUN TEXT
 
 `texts` makes four texts that nothing was tuned on: translated phrases in German, Greek and Chinese, and source code.
 `compare` trains once per setting and seed, and prints a row for each: fields of ModelSpec and TrainSpec, or
 `preset=classic`; what is left out is chosen as `charlm train` does. `warm_up` and `final` are the schedule's; and
 `recurrent=uniform` and `update_bias=-1` are other beginnings of a network of GRUs. With --tune the last tenth of the
-text is left away before anything else, so that settings are chosen without a look at what results are reported on.
+text is left away before anything else, so that settings are chosen without a look at what results are reported on;
+with --last only so many characters before that are a text, a shorter one.
 `crops` is the loss over random pieces of 256 characters, each read from an empty state, as other projects report it.
 docs/recipes.md has the tables.
 """
@@ -39,6 +40,7 @@ from charlm.nn.arrays import NamedArrays
 from charlm.nn.init import uniform_fan_in
 from charlm.nn.model import CharLM
 from charlm.optim.schedules import Schedule
+from charlm.plan import TrainSpec, training_length
 
 WHEEL = "Django==5.2.8"
 LANGUAGES = {"german": "de", "greek": "el", "chinese": "zh_Hans"}
@@ -115,7 +117,7 @@ def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
     path.write_text(text, "utf-8")
     corpus = charlm.read_corpus(path)
     print(f"{len(text):,} characters, {len(corpus.vocabulary)} different ones\n")
-    print("| setting | units | dropout | passes | seconds | training | validation | median |")
+    print("| setting | units | dropout | passes | seconds | training, last | validation, best | median |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for number, words in enumerate(settings):
         found, of_training = [], []
@@ -142,17 +144,18 @@ def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
 
 
 def crops(target: str, text: str) -> None:
-    """Print the loss over random crops of the last tenth, beside that of one long pass over it."""
+    """Print the loss over random crops of what a text's training keeps for validation, beside that of a long pass."""
     model = charlm.load(target)
-    last = text[-round(len(text) * 0.1) :]
-    if len(last) <= CROP:
+    last = text[training_length(len(text), TrainSpec.val_fraction) :]
+    if len(last) <= CROP + 1:
         sys.exit(f"the last tenth of {len(text):,} characters has no {CROP} of them: take a text of {20 * CROP:,}")
     starts = np.random.default_rng(0).integers(len(last) - CROP, size=CROPS)
     began = time.perf_counter()
-    pieces = [float(nats[1:].mean()) for nats in model.surprisals((last[at : at + CROP] for at in starts), reset=True)]
+    crops = (last[at : at + CROP + 1] for at in starts)  # the first one is read, and the others are scored
+    pieces = [float(nats[1:].mean()) for nats in model.surprisals(crops, reset=True)]
     print(f"one long pass: {model.score(last).nats_per_char:.4f} nats per character")
     print(
-        f"{CROPS} crops of {CROP} characters, each from an empty state, without the first character of each: "
+        f"{CROPS} crops, {CROP} characters after the first of each, which is read after a newline: "
         f"{statistics.fmean(pieces):.4f} ({time.perf_counter() - began:.0f} s)"
     )
 
@@ -166,6 +169,7 @@ def main() -> None:
     comparing.add_argument("text", type=Path)
     comparing.add_argument("settings", nargs="+")
     comparing.add_argument("--tune", action="store_true")
+    comparing.add_argument("--last", type=int, default=0)
     comparing.add_argument("--seeds", type=int, default=1)
     comparing.add_argument("--keep", type=Path, help="a folder for the runs, which are thrown away otherwise")
     cropping = commands.add_parser("crops")
@@ -181,6 +185,7 @@ def main() -> None:
         return
     if asked.tune:
         text = text[: len(text) - round(len(text) * 0.1)]
+    text = text[-asked.last :]
     if asked.keep:
         asked.keep.mkdir(parents=True, exist_ok=True)
         if any(asked.keep.iterdir()):

@@ -81,10 +81,10 @@ def test_a_second_training_is_refused(trainer: subprocess.Popen[bytes], run: Run
 def test_a_refused_training_changes_nothing(
     trainer: subprocess.Popen[bytes], run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Law: nor the budget of the one that is running, which a later resume goes on with."""
+    """Law: nor the budget or the workers of the one that is running, which a later resume goes on with."""
     before = (run.path / "config.json").read_bytes()
-    for budget in ("--steps", "--epochs", "--minutes"):
-        refused = charlm(capsys, "train", "--resume", run.path, budget, 9)
+    for change in ("--steps", "--epochs", "--minutes", "--workers"):
+        refused = charlm(capsys, "train", "--resume", run.path, change, 2)
         assert refused.is_clear_error(1), refused
         assert (run.path / "config.json").read_bytes() == before
     assert trainer.poll() is None

@@ -13,6 +13,7 @@ from runs import few_examples
 
 from charlm import recipe as room
 from charlm.errors import CorpusError, SpecError
+from charlm.parallel import workers
 from charlm.plan import MINUTES, TrainSpec, steps_per_epoch, train_spec
 from charlm.recipe import PRESETS, SIZES, choose, regularisation_for, size_for, streams_for
 from charlm.starting import new_run
@@ -34,7 +35,8 @@ def corpus(characters: int, alphabet: int = 60) -> Corpus:
 def usual_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every machine is the same."""
     monkeypatch.setattr(room, "work_per_second", lambda: POWER)
-    monkeypatch.setattr(room, "processors", lambda: 2)
+    for place in (room, workers):
+        monkeypatch.setattr(place, "processors", lambda: 2)
 
 
 @few_examples
@@ -117,10 +119,9 @@ def test_what_is_given_is_kept(preset: str | None, names: set[str]) -> None:
     chosen = choose(corpus(50_000), preset, **given)
     everything = vars(chosen.training) | chosen.network
     expected = {**PRESETS.get(preset or "", {}), **given}
-    if "optimizer" in names - {"learning_rate"} and preset:  # which comes with a rate of its own
-        del expected["learning_rate"]
-    if "optimizer" in names and preset:
-        del expected["momentum"]
+    if "optimizer" in names and preset:  # which comes with what suits it
+        for own in {"learning_rate", "momentum", "clip_norm", "clip_value"} - names:
+            del expected[own]
     assert {name: everything[name] for name in expected} == expected
 
 
@@ -138,7 +139,7 @@ def test_updates_and_passes_need_no_speed(budget: dict[str, Any], monkeypatch: p
     """Law: without a clock in the budget the recipe is the same on every machine, and nothing is measured."""
     monkeypatch.setattr(room, "work_per_second", lambda: pytest.fail("measured"))
     first = choose(corpus(200_000), **budget)
-    monkeypatch.setattr(room, "processors", lambda: 64)
+    monkeypatch.setattr(workers, "processors", lambda: 64)
     assert choose(corpus(200_000), **budget) == first
     assert first.training.minutes is None
 
@@ -146,12 +147,15 @@ def test_updates_and_passes_need_no_speed(budget: dict[str, Any], monkeypatch: p
 def test_a_time_is_an_end_to_passes_too() -> None:
     """Law: minutes are three where nothing is said, and a short text ends after some passes, unless somebody says."""
     usual = choose(corpus(5_000)).training
-    assert (usual.minutes, usual.epochs, usual.patience) == (MINUTES, room.most_passes(4_500), room.PATIENCE)
+    most = room.most_passes(4_500, usual.batch * usual.window)
+    assert (usual.minutes, usual.epochs, usual.patience) == (MINUTES, most, room.PATIENCE)
+    assert choose(corpus(5_000), minutes=None, steps=None, epochs=None).training == usual
     assert choose(corpus(5_000), minutes=9.0, epochs=1e6).training.epochs == 1e6
 
 
-def test_faults_are_those_of_the_specs() -> None:
+def test_faults_are_those_of_the_specs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: a value that cannot be is refused by name, before anything is measured."""
+    monkeypatch.setattr(room, "work_per_second", lambda: pytest.fail("measured"))
     with pytest.raises(SpecError, match="dropout"):
         choose(corpus(1000), dropout=2.0)
     with pytest.raises(SpecError, match="hidden"):
@@ -183,12 +187,45 @@ def test_candidates_that_cannot_be_are_passed_over() -> None:
         choose(corpus(50_000), layers=5000)
 
 
-@pytest.mark.parametrize("characters", [40, 2000, 100_000])
-@pytest.mark.parametrize("workers", [1, 2, 7])
-def test_as_many_workers_as_are_wanted_have_streams(workers: int, characters: int) -> None:
-    """Law: workers bring a stream each, whatever the text would have got without them."""
-    spec = choose(corpus(characters), workers=workers).training
-    assert spec.workers == workers <= spec.batch
+@pytest.mark.parametrize("characters", [40, 60, 2000, 100_000])
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+def test_as_many_workers_as_are_wanted_have_streams(count: int, characters: int, tmp_path: Path) -> None:
+    """Law: workers bring a stream each, whatever the text would have got without them, and a run can begin so."""
+    text = corpus(characters)
+    chosen = choose(text, workers=count)
+    spec = train_spec(new_run(text, tmp_path / "run", chosen.training, **chosen.network))
+    assert spec.workers == count <= spec.batch == chosen.training.batch
+
+
+@pytest.mark.parametrize(("characters", "alphabet", "least"), [(33_000, 2000, 64), (100_000, 3000, 96)])
+def test_a_large_alphabet_is_no_reason_for_a_small_network(characters: int, alphabet: int, least: int) -> None:
+    """Law: rows that belong to one character each do not count as what remembers the text, and do not cost dropout."""
+    chosen = choose(corpus(characters, alphabet), minutes=600.0)
+    assert chosen.network["hidden"] >= least and chosen.training.dropout <= 0.5
+    few, many = (size_for(characters, size, lambda model: 1e12, {"embedding": 32}) for size in (60, alphabet))
+    assert few.hidden == many.hidden
+
+
+@pytest.mark.parametrize("characters", [300, 5_000, 20_000, 100_000])
+def test_the_passes_that_are_chosen_can_be_given(characters: int) -> None:
+    """Law: with time enough, `--epochs` as the recipe itself says changes the size of nothing."""
+    usual = choose(corpus(characters), minutes=600.0)
+    assert choose(corpus(characters), epochs=usual.training.epochs).network == usual.network
+
+
+@pytest.mark.parametrize("characters", [200, 600, 5_000])
+def test_short_texts_get_beyond_the_warm_up(characters: int) -> None:
+    """Law: no text is too short for some hundred updates."""
+    spec = choose(corpus(characters)).training
+    assert spec.epochs is not None
+    updates = spec.epochs * steps_per_epoch(spec, characters - round(characters / 10))
+    assert updates >= 0.8 * room.LEAST_UPDATES
+
+
+def test_a_wide_window_has_few_streams() -> None:
+    """Law: the streams follow the window that somebody wants: a pass has about as many updates as otherwise."""
+    spec = choose(corpus(110_000), window=500).training
+    assert spec.window == 500 and steps_per_epoch(spec, 99_000) >= room.WINDOWS / 2
 
 
 def test_a_number_of_updates_is_kept_whatever_it_means() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from charlm.nn.model import ModelSpec
 from charlm.recipe import EVERY_WORKER
-from charlm.speed import TRIAL_SECONDS, cost, update_cost, work_per_second
+from charlm.speed import SOFTMAX, TRIAL_SECONDS, cost, update_cost, work_per_second
 
 MEASURED = {  # docs/performance.md: units, layers, streams of a worker, workers
     (128, 1, 16, 2): 453_245,
@@ -37,12 +39,13 @@ def test_a_look_up_costs_nothing() -> None:
     """Law: the rows of the first matrix are looked up, so a large alphabet costs its read-out only; twice that much
     is embedded by a look-up, too, and the vectors are multiplied."""
     small, large = (cost(ModelSpec(alphabet, hidden=10), 8) for alphabet in (100, 300))
-    assert large - small == 200 * 10
+    assert large - small == 200 * (10 + SOFTMAX)
     assert cost(ModelSpec(100, hidden=10, embedding=7), 8) - small == 7 * 30
 
 
-@pytest.mark.parametrize("attempt", range(2))
-def test_this_machine(attempt: int) -> None:
-    """Law: a machine that runs these tests multiplies some hundred million elements per second, and at most 10^13."""
-    assert TRIAL_SECONDS <= 0.5
-    assert 1e7 < work_per_second() < 1e13
+def test_this_machine() -> None:
+    """Law: the trial takes about the time it says, and a second one finds much the same speed."""
+    start = time.perf_counter()
+    first = work_per_second()
+    assert time.perf_counter() - start < 10 * TRIAL_SECONDS
+    assert 1e7 < first < 1e13 and 1 / 5 < work_per_second() / first < 5

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,10 +30,11 @@ from runs import (
     without_clock,
 )
 
-from charlm import summary
+from charlm import summary, training
 from charlm.errors import CharlmError, CorpusError, DivergenceError, RunError, SpecError, StorageError
 from charlm.optim.schedules import Schedule
-from charlm.plan import TrainSpec, split, train_spec, training_length
+from charlm.plan import MOST_SCORING, TrainSpec, split, train_spec, training_length
+from charlm.scoring import Score
 from charlm.starting import change_budget, new_run
 from charlm.store.checkpoint import load_checkpoint
 from charlm.store.corpus import Corpus, read_corpus
@@ -330,6 +333,23 @@ def test_how_often_it_looks(steps: int, evaluations: int, reports: int, corpus: 
     for name, count in (("validation", evaluations), ("train", reports)):
         at = [record["step"] for record in run.metrics() if record["split"] == name]
         assert len(at) == min(steps, count) and at[-1] == steps and at == sorted(set(at))
+
+
+def test_validations_leave_time_to_train(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: where one takes longer than a twentieth of the minutes there are fewer, and one at the end all the same."""
+    seconds, taken = 1.0, 0.1
+
+    def slow(*what: Any) -> Score:
+        time.sleep(taken)
+        return Score(1, 2.0)
+
+    monkeypatch.setattr(training, "score_ids", slow)
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=None, minutes=seconds / 60, evaluations=20))
+    *_, last = train(run, corpus)
+    count = len([record for record in run.metrics() if record["split"] == "validation"])
+    assert last.evaluated and 2 <= count <= 2 + seconds * MOST_SCORING / taken
+    by_steps = run_to_end(tiny_run(tmp_path / "steps", corpus, replace(TINY, steps=8, evaluations=8)), corpus)
+    assert len([record for record in by_steps.metrics() if record["split"] == "validation"]) == 8
 
 
 def test_a_larger_budget_goes_on(corpus: Corpus, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -104,9 +105,12 @@ def resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: di
     run.require(corpus)
     if not quiet:
         notes.insert(0, f"Going on with {in_words(model_spec(run), train_spec(run))}")
-    if budget := {name: settings[name] for name in given & set(BUDGET)}:
-        notes += change_budget(run, **budget)  # last, so that a resume which is refused changes nothing
-    return corpus, run, [*notes, *change_workers(run, settings["workers"])]
+    budget = {name: settings[name] for name in given & set(BUDGET)}
+    replace(train_spec(run), **budget)  # a resume that is refused changes nothing
+    notes += change_workers(run, settings["workers"])
+    if budget:
+        notes += change_budget(run, **budget)
+    return corpus, run, notes
 
 
 def option(name: str) -> str:

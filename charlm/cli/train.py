@@ -16,6 +16,7 @@ from charlm import (
     CELLS,
     MINUTES,
     OPTIMIZERS,
+    PATIENCE,
     PRESETS,
     RESETS,
     SHAPES,
@@ -148,7 +149,8 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--patience",
     type=int,
-    help=f"Validations in a row without a better one before it stops; 0: it does not.  {CHOSEN}",
+    help="Validations in a row without a better one before it stops; 0: it does not.  "
+    f"[default: {PATIENCE}, or 0 with --steps or --epochs]",
 )
 @click.option(
     "--keep",
@@ -188,7 +190,8 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--threads",
     type=int,
-    help="Threads of the matrix arithmetic, of all workers together, at most one per processor.  [default: the "
+    help="Threads of the matrix arithmetic, of all workers together, at least one each (see --workers) and at most one "
+    "per processor.  [default: the "
     "library's choice, most often all cores]",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no samples.")

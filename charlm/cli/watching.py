@@ -16,6 +16,7 @@ BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 SAMPLE_LENGTH = 120
 SAMPLE_LINES = 5
 DRAWING_SHARE = 0.02  # of the time may go into the picture
+FIRST_DRAWING = 0.5  # seconds that the first one is taken to need
 
 
 class Watcher:
@@ -27,7 +28,7 @@ class Watcher:
         self.quiet = quiet
         self._in_terminal = sys.stderr.isatty()
         self._bar: Any = None
-        self._drawn = self._drawing = 0.0
+        self._drawn, self._drawing = time.monotonic(), FIRST_DRAWING
         self._rollbacks = 0
 
     def __enter__(self) -> Watcher:
