@@ -33,9 +33,10 @@ def made_up_run(path: Path, training: Points, validation: Points, baselines: Bas
 
 def canvas(text: str) -> list[str]:
     """What is drawn right of the axis, row by row."""
-    title, *rows, floor, ticks, legend = text.splitlines()
-    assert title == "nats per character" and len(rows) == ROWS
-    assert floor.strip() and ticks.strip().startswith("0") and "training" in legend
+    title, *drawn = text.splitlines()
+    rows, (floor, ticks, *legend) = drawn[:ROWS], drawn[ROWS:]
+    assert title == "nats per character"
+    assert floor.strip() and ticks.strip().startswith("0") and "training" in "".join(legend)
     return [row[MARGIN:] for row in rows]
 
 
@@ -93,8 +94,7 @@ def test_any_losses(
     text = terminal_curve(run, marks=marks, columns=columns)
     rows = canvas(text)
     assert set("".join(rows)) <= {" ", *"".join(marks)}
-    assert all(len(line) <= max(columns, LEAST_COLUMNS) for line in text.splitlines()[: ROWS + 3])
-    assert all(len(line) <= 80 or columns > 80 for line in text.splitlines())
+    assert all(len(line) <= max(columns, LEAST_COLUMNS) for line in text.splitlines())
     assert len(cells_with(rows, marks.best)) == bool(validation)
     assert marks is BLOCKS or text.isascii()
 

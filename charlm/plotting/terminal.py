@@ -69,7 +69,19 @@ def terminal_curve(
         legend.append(f"{marks.best} best, {best:.3f}")
     if baselines:
         legend.append(f"{marks.ngram * 2} {baselines.ngram_order}-gram, {baselines.ngram_nats:.3f}")
-    return "".join(f"{line}\n" for line in [*canvas.lines(marks, LABELS[against]), " " * MARGIN + "   ".join(legend)])
+    return "".join(f"{line}\n" for line in [*canvas.lines(marks, LABELS[against]), *_packed(legend, max(columns, LEAST_COLUMNS))])
+
+
+def _packed(entries: Sequence[str], columns: int) -> list[str]:
+    """Entries in as few lines as they fit in, side by side."""
+    first, *others = entries
+    lines = [" " * MARGIN + first]
+    for entry in others:
+        if len(lines[-1]) + 3 + len(entry) <= columns:
+            lines[-1] += "   " + entry
+        else:
+            lines.append(" " * MARGIN + entry)
+    return lines
 
 
 class _Canvas:
