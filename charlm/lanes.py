@@ -26,9 +26,8 @@ MOST_STATES = 2**16  # scalars: lanes times the size of a state stays below, les
 MOST_LOOKS = 2**24  # scalars: the same for all the states that are kept of a block
 LANE_MINIMUM = 2048  # characters; shorter lanes would mostly repeat their neighbour's work
 STEPS = 64  # time steps between two looks at whether a lane has come to agree
-AGREEMENT = 1e-5  # largest difference of two states that are taken for the same, as a share of those above 1 ...
+AGREEMENT = 1e-5  # largest difference of two states that are taken for the same; rounding makes 2e-6 ...
 DECAY = 1e-3  # ... after it has shrunk to this share of what it was: a slow drift is small, too, but stays
-ROUNDING = 4e-6  # is not expected to shrink further; it makes 2e-6
 MOST_READINGS = 2  # of a block once more, all in all; what has not come to agree by then ...
 FEWER = 4  # ... is read in so many times fewer lanes, and at last in one
 
@@ -101,8 +100,7 @@ class _Lanes:
     def read_again(self, which: Ids) -> None:
         """Read these lanes from the ends of those before them, each until it agrees with the reading before."""
         state = tuple(ends[..., which - 1, :] for ends in self.ends)
-        size = np.maximum(1, _distance(state, tuple(np.zeros_like(layer) for layer in state)))
-        agreement = np.clip(DECAY * self._moved(0, which, state), ROUNDING * size, AGREEMENT * size)
+        agreement = np.minimum(AGREEMENT, DECAY * self._moved(0, which, state))
         self.changed_ends[:] = False
         for look, at in enumerate(range(0, len(self.inputs), STEPS), 1):
             state = self._window(at, state, which)
