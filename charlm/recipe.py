@@ -43,17 +43,18 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 SEEN_PER_PARAMETER = 20.0  # characters that a network needs to read; with fewer a smaller one comes further
-CAPACITY_PER_CHARACTER = 4.0  # parameters of the layers, of the text; more only remember it
+CAPACITY_PER_CHARACTER = 1.25  # parameters of the layers, of the text; more only remember it
 LARGE_ALPHABET, VECTOR = 512, 128  # from here on characters are vectors: most are too rare to learn each its own gates
-STREAMS, STEPS = (64, 32, 16), 100
+STREAMS, STEPS = (64, 32, 16, 8, 4, 2), 100
 UPDATES = 3000  # at least, where fewer streams make as many of the same characters
+FEW_STREAMS = 16  # are not made fewer where it is time that ends a training
 LEAST_UPDATES = 300  # however short the text; the first 50 warm up
 WINDOWS = 75  # of an epoch at least; a short text is read in fewer streams, and then in shorter windows
 EVERY_WORKER = 0.75  # does of the work of one alone: they share the memory, and wait for each other
 SCORING = 1 / 3  # of the time of training on as many characters
-PASSES, MORE_PASSES = 60.0, 0.35  # over a million characters until they are known by heart; the fewer, the sooner
+PASSES = 18.0  # over a text; more would learn it by heart
 PATIENCE = 6  # of 20 validations
-EASE, STRESS = 2.0, 15.0  # strain from which on input characters, and outputs of layers, are left out
+EASE, STRESS = 2.0, 25.0  # strain from which on input characters, and outputs of layers, are left out
 TRAINING = {field.name for field in fields(TrainSpec)}
 
 
@@ -92,7 +93,10 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
             most = most_passes(characters, spec.batch * spec.window)
             passes = min(passes, most)
             chosen |= {"minutes": spec.minutes or MINUTES, "epochs": most, "patience": PATIENCE}
+        in_time = work is not None and not (is_open and passes == most)
         if spec.steps is not None or passes * characters >= UPDATES * spec.batch * spec.window:
+            break
+        if in_time and spec.batch <= FEW_STREAMS:  # fewer would be slower, too
             break
     chosen |= regularisation_for(passes * capacity(model) / characters)
     spec = TrainSpec(**{**chosen, **training})
@@ -169,12 +173,11 @@ def capacity(model: ModelSpec) -> int:
 
 
 def most_passes(characters: int, update: int = 1) -> float:
-    """After so many passes a text has been learned by heart, whatever is left out.
+    """After so many passes more would only learn a text by heart.
 
     update: characters of one; there are LEAST_UPDATES at least.
     """
-    most = PASSES * (characters / 1e6) ** MORE_PASSES
-    return float(f"{max(4.0, most, LEAST_UPDATES * update / characters):.2g}")
+    return max(PASSES, float(f"{LEAST_UPDATES * update / characters:.2g}"))
 
 
 def regularisation_for(strain: float) -> dict[str, float]:
@@ -185,7 +188,7 @@ def regularisation_for(strain: float) -> dict[str, float]:
     if strain < EASE:
         return {"dropout": 0.0, "input_dropout": 0.0}
     return {
-        "dropout": round(min(0.5, max(0.0, 0.25 * math.log(strain / STRESS))), 2),
+        "dropout": round(min(0.5, max(0.0, 0.9 * math.log(strain / STRESS))), 2),
         "input_dropout": round(min(0.1, 0.02 * strain), 2),
     }
 

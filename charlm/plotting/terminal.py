@@ -69,7 +69,8 @@ def terminal_curve(
         legend.append(f"{marks.best} best, {best:.3f}")
     if baselines:
         legend.append(f"{marks.ngram * 2} {baselines.ngram_order}-gram, {baselines.ngram_nats:.3f}")
-    return "".join(f"{line}\n" for line in [*canvas.lines(marks, LABELS[against]), *_packed(legend, max(columns, LEAST_COLUMNS))])
+    packed = _packed(legend, max(columns, LEAST_COLUMNS))
+    return "".join(f"{line}\n" for line in [*canvas.lines(marks, LABELS[against]), *packed])
 
 
 def _packed(entries: Sequence[str], columns: int) -> list[str]:
