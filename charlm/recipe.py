@@ -43,7 +43,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 SEEN_PER_PARAMETER = 20.0  # characters that a network needs to read; with fewer a smaller one comes further
-CAPACITY_PER_CHARACTER = 1.25  # parameters of the layers, of the text; more only remember it
+CAPACITY_PER_CHARACTER = 1.0  # parameters of the layers, of the text; more only remember it
 LARGE_ALPHABET, VECTOR = 512, 128  # from here on characters are vectors: most are too rare to learn each its own gates
 STREAMS, STEPS = (64, 32, 16, 8, 4, 2), 100
 UPDATES = 3000  # at least, where fewer streams make as many of the same characters
