@@ -197,7 +197,7 @@ def test_as_many_workers_as_are_wanted_have_streams(count: int, characters: int,
     assert spec.workers == count <= spec.batch == chosen.training.batch
 
 
-@pytest.mark.parametrize(("characters", "alphabet", "least"), [(33_000, 2000, 64), (100_000, 3000, 96)])
+@pytest.mark.parametrize(("characters", "alphabet", "least"), [(33_000, 2000, 48), (100_000, 3000, 96)])
 def test_a_large_alphabet_is_no_reason_for_a_small_network(characters: int, alphabet: int, least: int) -> None:
     """Law: rows that belong to one character each do not count as what remembers the text, and do not cost dropout."""
     chosen = choose(corpus(characters, alphabet), minutes=600.0)

@@ -66,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pages": LOWER | {"predicting", "inspecting", "plotting", "listing", "trained"},
     "reference": set(),
     "standing": LOWER | VERBS | {"plan", "baselines", "fitting"},
-    "speed": {"nn", "parallel"},
+    "speed": {"nn", "optim", "parallel"},
     "recipe": LOWER | {"plan", "speed"},
     "starting": LOWER | VERBS | {"plan", "recipe", "speed"},
     "warm": LOWER | VERBS | {"plan", "recipe", "starting", "trained"},

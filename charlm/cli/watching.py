@@ -16,11 +16,12 @@ BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 SAMPLE_LENGTH = 120
 SAMPLE_LINES = 5
 DRAWING_SHARE = 0.02  # of the time may go into the picture
-FIRST_DRAWING = 0.5  # seconds that the first one is taken to need
 
 
 class Watcher:
-    """Shows progress on stderr. A picture that would take too much of the time is left for the end."""
+    """Shows progress on stderr. The first picture comes early; others that would take too much time are left out, but
+    for the one at the end.
+    """
 
     def __init__(self, run: Run, corpus: Corpus, quiet: bool) -> None:
         self.run = run
@@ -28,7 +29,7 @@ class Watcher:
         self.quiet = quiet
         self._in_terminal = sys.stderr.isatty()
         self._bar: Any = None
-        self._drawn, self._drawing = time.monotonic(), FIRST_DRAWING
+        self._drawn = self._drawing = 0.0
         self._rollbacks = 0
 
     def __enter__(self) -> Watcher:
