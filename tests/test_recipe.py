@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,14 @@ def test_the_passes_that_are_chosen_can_be_given(characters: int) -> None:
     """Law: with time enough, `--epochs` as the recipe itself says changes the size of nothing."""
     usual = choose(corpus(characters), minutes=600.0)
     assert choose(corpus(characters), epochs=usual.training.epochs).network == usual.network
+
+
+@pytest.mark.parametrize("characters", [5_000, 200_000])
+def test_time_that_is_not_needed_changes_nothing(characters: int) -> None:
+    """Law: where passes end a training before its minutes do, more minutes are the same training."""
+    some, more = (choose(corpus(characters), minutes=minutes) for minutes in (60.0, 600.0))
+    assert some.network == more.network
+    assert replace(some.training, minutes=None) == replace(more.training, minutes=None)
 
 
 @pytest.mark.parametrize("characters", [200, 600, 5_000])
