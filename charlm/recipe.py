@@ -42,7 +42,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """Settings that belong together. classic: the textbook's network, and its stochastic gradient descent."""
 
 SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
-SEEN_PER_PARAMETER = 20.0  # characters that a network needs to read; with fewer a smaller one comes further
+SEEN_PER_PARAMETER = 20.0  # of the layers: characters to be read; with fewer a smaller network comes further
 CAPACITY_PER_CHARACTER = 1.0  # parameters of the layers, of the text; more only remember it
 LARGE_ALPHABET, VECTOR = 512, 128  # from here on characters are vectors: most are too rare to learn each its own gates
 STREAMS, STEPS = (64, 32, 16, 8, 4, 2), 100
@@ -152,7 +152,7 @@ def size_for(
             tried = _sized(hidden, alphabet, given)
             if capacity(tried) > CAPACITY_PER_CHARACTER * characters:
                 break
-            if readable(tried) < min(SEEN_PER_PARAMETER * tried.parameters, most_passes(characters) * characters):
+            if readable(tried) < min(SEEN_PER_PARAMETER * capacity(tried), most_passes(characters) * characters):
                 break
             size = tried
     return size

@@ -207,6 +207,12 @@ def test_a_large_alphabet_is_no_reason_for_a_small_network(characters: int, alph
     assert few.hidden == many.hidden
 
 
+def test_nor_is_it_one_in_a_large_text() -> None:
+    """Law: what a network needs to read grows with its layers, not with an alphabet of which most is rare."""
+    few, many = (size_for(10**8, size, lambda model: 2e7, {"embedding": 128}) for size in (60, 7000))
+    assert few.hidden == many.hidden >= 384
+
+
 @pytest.mark.parametrize("characters", [300, 5_000, 20_000, 100_000])
 def test_the_passes_that_are_chosen_can_be_given(characters: int) -> None:
     """Law: with time enough, `--epochs` as the recipe itself says changes the size of nothing."""
