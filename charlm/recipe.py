@@ -56,6 +56,7 @@ PASSES = 18.0  # over a text; more would learn it by heart
 PATIENCE = 6  # of 20 validations
 EASE, STRESS = 2.0, 25.0  # strain from which on input characters, and outputs of layers, are left out
 TRAINING = {field.name for field in fields(TrainSpec)}
+BUDGET = {"minutes", "steps", "epochs"}
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,14 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     Raises CorpusError or SpecError for what cannot be.
     """
     fixed = {**_preset(preset, given), **given}
-    training = {name: value for name, value in fixed.items() if name in TRAINING and not _is_open(name, value)}
+    left_open = {name for name in BUDGET if fixed.get(name) is None}
+    training = {name: value for name, value in fixed.items() if name in TRAINING - left_open}
     network = {name: value for name, value in fixed.items() if name not in TRAINING}
     asked = TrainSpec(**{**training, "workers": None})
     characters, scored = map(len, split(corpus.ids, asked.val_fraction, asked.val_limit))
     _sized(min(SIZES), len(corpus.vocabulary) + 1, network)  # what cannot be is refused before anything is measured
     work = None if asked.settled.minutes is None else 60 * asked.settled.minutes * work_per_second()
-    is_open = asked.steps is None and asked.epochs is None
+    ends_by_passes = asked.steps is None and asked.epochs is None  # unless its time is used up before
     for most_streams in STREAMS:
         batch, window = streams_for(characters, most_streams, training.get("workers") or 1, training.get("window"))
         chosen: dict[str, Any] = {"batch": batch, "window": window}
@@ -89,11 +91,11 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
         readable = _Readable(spec, characters, scored, work)
         model = size_for(characters, len(corpus.vocabulary) + 1, readable, network)
         passes = readable(model) / characters
-        if is_open:
+        if ends_by_passes:
             most = most_passes(characters, spec.batch * spec.window)
             passes = min(passes, most)
             chosen |= {"minutes": spec.minutes or MINUTES, "epochs": most, "patience": PATIENCE}
-        in_time = work is not None and not (is_open and passes == most)
+        in_time = work is not None and not (ends_by_passes and passes == most)
         if spec.steps is not None or passes * characters >= UPDATES * spec.batch * spec.window:
             break
         if in_time and spec.batch <= FEW_STREAMS:  # fewer would be slower, too
@@ -105,11 +107,6 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     plural = "" if count == "1" else "es"
     sentence = f"Recipe: {in_words(model, spec)}; about {count} pass{plural} over the text"
     return Recipe(network | sizes, spec, sentence)
-
-
-def _is_open(name: str, value: Any) -> bool:
-    """Whether a budget was named, but not given."""
-    return name in ("minutes", "steps", "epochs") and value is None
 
 
 def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:

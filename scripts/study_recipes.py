@@ -151,8 +151,8 @@ def crops(target: str, text: str) -> None:
         sys.exit(f"the last tenth of {len(text):,} characters has no {CROP} of them: take a text of {20 * CROP:,}")
     starts = np.random.default_rng(0).integers(len(last) - CROP, size=CROPS)
     began = time.perf_counter()
-    crops = (last[at : at + CROP + 1] for at in starts)  # the first one is read, and the others are scored
-    pieces = [float(nats[1:].mean()) for nats in model.surprisals(crops, reset=True)]
+    read = (last[at : at + CROP + 1] for at in starts)  # the first character only read, the others scored, too
+    pieces = [float(nats[1:].mean()) for nats in model.surprisals(read, reset=True)]
     print(f"one long pass: {model.score(last).nats_per_char:.4f} nats per character")
     print(
         f"{CROPS} crops, {CROP} characters after the first of each, which is read after a newline: "

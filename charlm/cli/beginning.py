@@ -106,7 +106,7 @@ def resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: di
     if not quiet:
         notes.insert(0, f"Going on with {in_words(model_spec(run), train_spec(run))}")
     budget = {name: settings[name] for name in given & set(BUDGET)}
-    replace(train_spec(run), **budget)  # a resume that is refused changes nothing
+    replace(train_spec(run), **budget)  # refuses what cannot be, before the workers are changed
     notes += change_workers(run, settings["workers"])
     if budget:
         notes += change_budget(run, **budget)

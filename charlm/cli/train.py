@@ -191,8 +191,7 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     "--threads",
     type=int,
     help="Threads of the matrix arithmetic, of all workers together, at least one each (see --workers) and at most one "
-    "per processor.  [default: the "
-    "library's choice, most often all cores]",
+    "per processor.  [default: the library's choice, most often all cores]",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no samples.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output at the end.")
