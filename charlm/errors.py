@@ -1,4 +1,4 @@
-"""One exception class per thing a caller can do something about.
+"""The exceptions of charlm: one class for each kind of problem that a caller can handle.
 
 Every message is one line: what was expected, what came, and the next move.
 """
@@ -8,31 +8,31 @@ from __future__ import annotations
 MOST_QUOTED = 200  # characters
 
 
-def in_short(foreign: object) -> str:
-    """What came out of a file, fit to stand in a message of one line.
+def in_short(value: object) -> str:
+    """A value from a file as one short printable line, to be quoted in a message.
 
-    A damaged or hostile file may hold line ends, megabytes, and what commands a terminal.
+    A damaged or hostile file may hold line ends, megabytes, and control sequences for the terminal.
     """
-    text = " ".join(str(foreign)[: 2 * MOST_QUOTED].split())
+    text = " ".join(str(value)[: 2 * MOST_QUOTED].split())
     line = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
     return line if len(line) <= MOST_QUOTED else line[: MOST_QUOTED - 3] + "..."
 
 
 class CharlmError(Exception):
-    """The base of all errors that charlm raises on purpose.
+    """The base class of all errors that charlm raises on purpose.
 
-    exit_code is what the command line leaves with.
+    exit_code: the exit code of the command line.
     """
 
     exit_code = 1
 
 
 class SpecError(CharlmError):
-    """A size, rate or option is outside of what makes sense."""
+    """A size, rate or option is outside its valid range."""
 
 
 class CorpusError(CharlmError):
-    """A text cannot be read, or cannot be trained on."""
+    """A text cannot be read, or is not suitable for training."""
 
 
 class UnknownCharacterError(CharlmError):
@@ -40,22 +40,22 @@ class UnknownCharacterError(CharlmError):
 
 
 class RunError(CharlmError):
-    """A run directory is missing, taken, or not one."""
+    """A run directory, or a file in it, is missing, damaged or in use."""
 
 
 class CheckpointError(CharlmError):
-    """A checkpoint file is damaged, foreign, or does not fit."""
+    """A checkpoint file is missing, damaged, of another kind, or does not fit its model."""
 
 
 class StorageError(CharlmError):
-    """The disk refused: full, read-only, or gone."""
+    """The operating system refuses to read or write: the disk is full, read-only or gone."""
 
 
 class DivergenceError(CharlmError):
-    """A network's numbers are none any more, or its loss has exploded again and again."""
+    """The loss of a training exploded again and again, or a network computes values that are not finite."""
 
     exit_code = 3
 
 
 class WorkerError(CharlmError):
-    """Another process that takes part in the training is gone."""
+    """Another process of a parallel training ended unexpectedly."""

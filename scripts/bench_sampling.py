@@ -26,11 +26,11 @@ from bench_training import Shape as TrainingShape
 from bench_training import charlm_rate
 from rounds import compare, free_the_kernel, machine, parser_of, rate_of, write_json
 
-from charlm.nn.arrays import NamedArrays
+from charlm.arrays import NamedArrays
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.parallel.blas import blas_threads
-from charlm.sampling import SampleSpec, sample, samples
-from charlm.scoring import score_ids
+from charlm.sampling.sample import SampleSpec, sample, samples
+from charlm.scoring.score import score_ids
 from charlm.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary("\n" + "".join(map(chr, range(32, 96))))

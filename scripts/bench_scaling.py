@@ -21,7 +21,7 @@ import numpy as np
 from bench_training import VOCABULARY, Shape
 from rounds import free_the_kernel, machine, parser_of, write_json
 
-from charlm.learner import Learner, Rule
+from charlm.training.learner import Learner, Rule
 from charlm.nn.model import ModelSpec
 from charlm.parallel.blas import blas_threads
 from charlm.parallel.workers import Workers

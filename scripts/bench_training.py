@@ -70,15 +70,15 @@ def charlm_rate(shape: Shape, workers: int | None) -> float:
     """Characters per second of charlm; workers None is its own choice."""
     import numpy as np
 
-    from charlm.learner import Rule, Team, follow
+    from charlm.training.learner import Rule, Team, follow
     from charlm.nn.model import ModelSpec
     from charlm.parallel.blas import blas_thread_count, blas_threads
     from charlm.parallel.local import start
-    from charlm.parallel.workers import usual_count
+    from charlm.parallel.workers import suitable_count
 
     cell, reset = ("lstm", "before") if shape.cell == "lstm" else ("gru", shape.reset)
     spec = ModelSpec(VOCABULARY, shape.H, shape.L, cell, reset)
-    count = workers or usual_count(shape.B, 6.0 * spec.parameters * shape.B * shape.T)
+    count = workers or suitable_count(shape.B, 6.0 * spec.parameters * shape.B * shape.T)
     threads = max(1, blas_thread_count() // count) if count > 1 else blas_thread_count()
     rng = np.random.default_rng(0)
     inputs, targets = rng.integers(0, VOCABULARY, (2, shape.T, shape.B)).astype(np.uint8)

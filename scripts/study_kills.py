@@ -28,7 +28,7 @@ from typing import Any
 
 from charlm import Corpus, Run, TrainSpec, is_run, new_run, read_corpus
 from charlm.errors import CharlmError
-from charlm.store.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 
 TEXT = Path(__file__).resolve().parent.parent / "corpora" / "lanterns.txt"
 CHARACTERS = 1500  # of it: an evaluation takes no time, so that most of the time goes into saving

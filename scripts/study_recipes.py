@@ -36,11 +36,11 @@ from unittest.mock import patch
 import numpy as np
 
 import charlm
-from charlm.nn.arrays import NamedArrays
-from charlm.nn.init import uniform_fan_in
+from charlm.arrays import NamedArrays
+from charlm.nn.initialisation import uniform_fan_in
 from charlm.nn.model import CharLM
 from charlm.optim.schedules import Schedule
-from charlm.plan import TrainSpec, training_length
+from charlm.config import TrainSpec, training_length
 
 WHEEL = "Django==5.2.8"
 LANGUAGES = {"german": "de", "greek": "el", "chinese": "zh_Hans"}
@@ -106,7 +106,7 @@ def changed(schedule: dict[str, Any], beginning: dict[str, Any]) -> Iterator[Non
 
     with (
         patch.object(CharLM, "initial_params", initial_params),
-        patch("charlm.training.Schedule", partial(Schedule, **schedule)),
+        patch("charlm.training.loop.Schedule", partial(Schedule, **schedule)),
     ):
         yield
 
@@ -134,7 +134,7 @@ def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
             figures = charlm.summary(run)
             found.append(figures["validation_nats"])
             of_training.append(figures["train_nats"])
-        spec, model = charlm.train_spec(run), run.config["model"]
+        spec, model = charlm.run.spec, run.config["model"]
         print(
             f"| {words} | {model['layers']} x {model['hidden']} | {spec.dropout:g}, {spec.input_dropout:g} "
             f"| {figures['epochs']:.1f} | {figures['seconds']:.0f} | {statistics.median(of_training):.3f} "

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import charlm
-from charlm.plan import split
+from charlm.config import split
 
 LEAST = 40  # characters of a line
 NOISE = 0.05  # share of a line's characters that OCR takes for others

@@ -1,6 +1,4 @@
-"""A real browser, Chromium without a window, driven over its DevTools protocol: two pipes, one JSON message after the
-other, each ended by a NUL.
-"""
+"""Headless Chromium, driven by its DevTools protocol over two pipes: JSON messages, each ended by a NUL byte."""
 
 from __future__ import annotations
 
@@ -17,17 +15,16 @@ from pathlib import Path
 from typing import Any, Self
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 60  # seconds for one answer
+TIMEOUT = 60  # seconds for one answer
 PHONE, DESKTOP = (360, 740), (1280, 900)
-# As root, which checks often run as, Chromium refuses its sandbox; the pages it is given here are our own.
+# Chromium refuses to run its sandbox as root, and tests often run as root; the pages here are our own.
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe", "--hide-scrollbars"),
 )
 
-
-# It reads from 3 and writes to 4; what may lie there is moved away first.
-BECOME = """
+# Chromium reads from descriptor 3 and writes to 4. The pipe's own ends may have these numbers, so they are moved first.
+LAUNCHER = """
 import fcntl, os, sys
 ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
 for number, end in zip((3, 4), ends):
@@ -46,7 +43,7 @@ class Browser:
         self._from, to_write = os.pipe()
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", BECOME, str(to_read), str(to_write), *command],
+            [sys.executable, "-c", LAUNCHER, str(to_read), str(to_write), *command],
             pass_fds=(to_read, to_write),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -72,17 +69,17 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._to)  # it ends where nobody speaks to it any more
+        os.close(self._to)  # Chromium ends when its input is closed
         os.close(self._from)
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command and its answer; the events that come meanwhile are kept."""
+        """Send a command and return its answer; events that arrive meanwhile are kept in `events`."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -99,7 +96,7 @@ class Browser:
             self.events.append(answer)
 
     def open(self, page: Path, size: tuple[int, int] = DESKTOP, dark: bool = False) -> None:
-        """Show a page; a phone's has fingers, and a pixel of it is two wide."""
+        """Show a page. PHONE also has touch, and two device pixels for each CSS pixel."""
         self.events.clear()
         phone = size == PHONE
         width, height = size
@@ -124,48 +121,48 @@ class Browser:
         return answer["result"].get("value")
 
     def complaints(self) -> list[str]:
-        """Whatever the page wrote to the console, threw, or asked the network for since it was opened."""
-        self.evaluate("0")  # what happened before has been told by now
+        """All console messages, exceptions and network requests since the page was opened."""
+        self.evaluate("0")  # events arrive in order, so all earlier ones are here after this
         found = []
         for event in self.events:
-            method, told = event.get("method"), event.get("params", {})
+            method, details = event.get("method"), event.get("params", {})
             if method in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"):
-                found.append(json.dumps(told))
-            elif method == "Network.requestWillBeSent" and not told["request"]["url"].startswith(("file:", "data:")):
-                found.append(told["request"]["url"])
+                found.append(json.dumps(details))
+            elif method == "Network.requestWillBeSent" and not details["request"]["url"].startswith(("file:", "data:")):
+                found.append(details["request"]["url"])
         return found
 
     def middle_of(self, element: str) -> tuple[float, float]:
-        """Where an element is, once it was scrolled to; element: a JavaScript expression."""
+        """Scroll an element into view and return its position. element: a JavaScript expression."""
         self.evaluate(f"({element}).scrollIntoView({{block: 'center'}})")
         box = self.evaluate(f"(r => [r.x + r.width / 2, r.y + r.height / 2])(({element}).getClientRects()[0])")
         return box[0], box[1]
 
     def point_at(self, element: str) -> None:
-        """Move the mouse there."""
+        """Move the mouse onto an element."""
         x, y = self.middle_of(element)
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def tap(self, element: str) -> None:
-        """Touch it with a finger."""
+        """Tap an element."""
         x, y = self.middle_of(element)
         self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-        time.sleep(0.4)  # a tap counts as a click when no second one follows
+        time.sleep(0.4)  # a tap becomes a click when no second tap follows
 
     def press(self, key: str) -> None:
-        """A key, by its name in JavaScript."""
+        """Press a key, by its name in JavaScript."""
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
 
-    def screenshot(self, path: Path, whole: bool = False) -> None:
-        """What is to be seen, or the whole page, as a PNG."""
-        answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    def screenshot(self, path: Path) -> None:
+        """Write the visible part of the page as a PNG."""
+        answer = self.call("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._unread:
-            ready, _, _ = select.select([self._from], [], [], PATIENCE)
+            ready, _, _ = select.select([self._from], [], [], TIMEOUT)
             assert ready, "the browser does not answer"
             data = os.read(self._from, 2**20)
             assert data, f"the browser ended with {self._process.poll()}"

@@ -20,7 +20,7 @@ from runs import lanterns
 
 from charlm import change_budget, load, resume_notes, summary, train
 from charlm.errors import CharlmError
-from charlm.store.run import Run
+from charlm.runs.run import Run
 
 SECONDS, MEGABYTES = 2.0, 100  # that opening a file may take; the memory, beyond the file's size
 DEEP = 100_000
@@ -133,8 +133,8 @@ import os, resource, sys, time
 from pathlib import Path
 import safetensors  # loaded before memory is short, like the rest
 from charlm.errors import CharlmError
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.run import Run
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.run import Run
 
 def open_it(path):
     return load_checkpoint(path) if path.suffix == ".safetensors" else Run.open(path).metrics()

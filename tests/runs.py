@@ -24,22 +24,22 @@ import pytest
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
-from charlm import learner
-from charlm.baselines import measure_baselines
+from charlm.training import loop
+from charlm.training.baselines import measure_baselines
 from charlm.cli import main
-from charlm.fitting import fit_mix
-from charlm.nn.arrays import Floats, Ids, NamedArrays
+from charlm.predict.run_mixture import fit_mix
+from charlm.arrays import Floats, Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
-from charlm.plan import TrainSpec
-from charlm.starting import new_run
-from charlm.store import atomic
-from charlm.store.checkpoint import Checkpoint, load_checkpoint
-from charlm.store.corpus import Corpus, read_corpus
-from charlm.store.run import Run
+from charlm.config import TrainSpec
+from charlm.training.new_run import new_run
+from charlm.files import atomic
+from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.corpus.corpus import Corpus, read_corpus
+from charlm.runs.run import Run
 from charlm.text.vocabulary import Vocabulary
-from charlm.trained import load
-from charlm.training import train
+from charlm.trained_model import load
+from charlm.training.loop import train_steps
 
 threadpool_limits(1, user_api="blas")  # networks this small only lose by a second thread, and much on a busy machine
 
@@ -85,14 +85,14 @@ def tiny_run(path: Path, corpus: Corpus, spec: TrainSpec = TINY, layers: int = 1
 
 def run_to_end(run: Run, corpus: Corpus) -> Run:
     """Train until the budget is used."""
-    for _ in train(run, corpus):
+    for _ in train_steps(run, corpus):
         pass
     return run
 
 
 def stop_at(run: Run, corpus: Corpus, step: int) -> None:
     """Train until `step` updates are done in all, then close the generator."""
-    updates = train(run, corpus)
+    updates = train_steps(run, corpus)
     for progress in updates:
         if progress.step >= step:
             break
@@ -173,8 +173,8 @@ def plain_log_probabilities(spec: ModelSpec, params: Mapping[str, np.ndarray], i
 def plain_step(spec: ModelSpec, p: Mapping[str, Any], x: Any, h: Any, c: Any) -> tuple[Any, Any]:
     """One step of one cell, x (D,), h and c (H,), to the new h and c; c is the LSTM's alone.
 
-    gru, before:  z = sigmoid(x W_z + h U_z + b_z); r likewise; n = tanh(x W_c + (r * h) U_c + b_c)
-    gru, after:   the same z and r; n = tanh(x W_c + b_c + r * (h U_c + b_rc)); both: h' = (1 - z) * h + z * n
+    gru, before:  z = sigmoid(x W_z + h U_z + b_z); r likewise; n = tanh(x W_n + (r * h) U_n + b_n)
+    gru, after:   the same z and r; n = tanh(x W_n + b_n + r * (h U_n + b_rn)); both: h' = (1 - z) * h + z * n
     lstm:         i, f, o like z; g = tanh(x W_g + h U_g + b_g); c' = f * c + i * g; h' = o * tanh(c')
     rnn:          h' = f(x W + h U + b)
     """
@@ -189,7 +189,7 @@ def plain_step(spec: ModelSpec, p: Mapping[str, Any], x: Any, h: Any, c: Any) ->
             n = np.tanh(x @ W[2] + (gate(1) * h) @ U[2] + b[2])
             return (1 - gate(0)) * h + gate(0) * n, c
         case "gru", "after":
-            n = np.tanh(x @ W[2] + b[2] + gate(1) * (h @ U[2] + p["b_rc"]))
+            n = np.tanh(x @ W[2] + b[2] + gate(1) * (h @ U[2] + p["b_rn"]))
             return (1 - gate(0)) * h + gate(0) * n, c
         case "lstm", _:
             c = gate(1) * c + gate(0) * np.tanh(x @ W[3] + h @ U[3] + b[3])
@@ -298,12 +298,12 @@ class _FaultyFile:
 
 
 class Explosions:
-    """Makes training's loss, or its slope, explode at some of the updates, counted over all that are tried."""
+    """Makes training's loss, or its gradient, explode at some of the updates, counted over all that are tried."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int], nats: float = 1e3, slope: float = 1.0) -> None:
         self.at, self.nats, self.slope = at, nats, slope
         self.tried = 0
-        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
+        monkeypatch.setattr(loop, cross_entropy.__name__, self._cross_entropy)
 
     def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
         self.tried += 1
@@ -318,7 +318,7 @@ class HandClock:
         self.now = 0.0
         self.seconds = seconds
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(learner, "cross_entropy", self._cross_entropy)
+        monkeypatch.setattr(loop, cross_entropy.__name__, self._cross_entropy)
 
     def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
         self.now += self.seconds

@@ -1,117 +1,78 @@
-"""What the units did is what the textbook says they do, step by step; and it is the cell's own memory, not a copy."""
+"""Activations are the states and gates of the reference, step by step, and views of the tape, not copies."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
+from cell_oracles import VARIANTS, cell_named, random_params, random_state, reference_step
 
-from charlm import reference
+from charlm.arrays import group
 from charlm.nn.bidirectional import Bidirectional
-from charlm.nn.cell import Cell
-from charlm.nn.gru import GRU
-from charlm.nn.gru_after import GRUResetAfter
+from charlm.nn.cells import variants
 from charlm.nn.lstm import LSTM
 from charlm.nn.model import CharLM, ModelSpec
-from charlm.nn.rnn import RNN
-from charlm.reference import sigmoid
 
 T, B, D, H = 6, 2, 3, 4
-CELLS: dict[str, tuple[Any, list[str]]] = {
-    "gru": (GRU, ["h", "z", "r", "c"]),
-    "gru-after": (GRUResetAfter, ["h", "z", "r", "c"]),
-    "lstm": (LSTM, ["h", "c", "tanh_c", "i", "f", "o", "g"]),
-    "rnn": (RNN, ["h"]),
-}
+every_cell = pytest.mark.parametrize("name", VARIANTS)
 
 
-def textbook(name: str, p: dict[str, np.ndarray], x: np.ndarray, h: np.ndarray, c: np.ndarray) -> dict[str, np.ndarray]:
-    """One step of a cell, x (D,), h and c (H,), everything in it by name."""
-    W, U, b = ([part.T for part in np.split(p[kind], p["b"].size // H, axis=-1)] for kind in "WUb")
-    if name == "rnn":
-        return {"h": reference.rnn_cell(x, h, W[0], U[0], b[0])}
-    if name == "lstm":
-        i, f, o = (sigmoid(W[k] @ x + U[k] @ h + b[k]) for k in range(3))
-        g = np.tanh(W[3] @ x + U[3] @ h + b[3])
-        weights = [W[1], U[1], W[0], U[0], W[3], U[3], W[2], U[2], b[1], b[0], b[3], b[2]]
-        h, c = reference.lstm_cell(x, h, c, *weights)
-        return {"h": h, "c": c, "tanh_c": np.tanh(c), "i": i, "f": f, "o": o, "g": g}
-    arguments = [array for k in range(3) for array in (W[k], U[k], b[k])]
-    z, r, candidate = reference.gru_gates(x, h, *arguments)
-    if name == "gru":
-        return {"h": reference.gru_cell(x, h, *arguments), "z": z, "r": r, "c": candidate}
-    candidate = np.tanh(W[2] @ x + b[2] + r * (U[2] @ h + p["b_rc"]))
-    after = reference.gru_cell_reset_after(x, h, *arguments, p["b_rc"])
-    return {"h": after, "z": z, "r": r, "c": candidate}
-
-
-def drawn(cell: Cell, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    return {name: rng.standard_normal(shape) for name, shape in cell.shapes.items()}
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_activations_are_the_textbooks(name: str, rng: np.random.Generator) -> None:
-    """Law: after forward every named array is, for every step and stream, what the functions of one step give."""
-    kind, names = CELLS[name]
-    cell = kind(D, H, np.float64)
-    params, x = drawn(cell, rng), rng.standard_normal((T, B, D))
-    state = rng.standard_normal(cell.zero_state(B).shape)
+@every_cell
+def test_activations_are_those_of_the_reference(name: str, rng: np.random.Generator) -> None:
+    """Law: after forward every named array is, for every step and sequence, what the functions of one step give."""
+    cell = cell_named(name, D, H)
+    params, x, state = random_params(cell, rng), rng.standard_normal((T, B, D)), random_state(cell, rng, B)
     outputs, after, tape = cell.forward(cell.prepare(params), x, state)
     found = cell.activations(tape)
-    assert list(found) == names
     assert {array.shape for array in found.values()} == {(T, B, H)}
-    for stream in range(B):
-        h, c = state[:, stream] if name == "lstm" else (state[stream], np.zeros(H))
-        for t in range(T):
-            expected = textbook(name, params, x[t, stream], h, c)
-            for array in names:
-                np.testing.assert_allclose(found[array][t, stream], expected[array], atol=1e-12, err_msg=array)
-            h, c = expected["h"], expected.get("c", c)
+    for t in range(T):
+        expected, state = reference_step(name, params, x[t], state)
+        assert list(found) == list(expected)
+        for array, values in expected.items():
+            np.testing.assert_allclose(found[array][t], values, atol=1e-12, err_msg=array)
     np.testing.assert_array_equal(found["h"], outputs)
     np.testing.assert_array_equal(found["h"][-1], after[0] if name == "lstm" else after)
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_gates_are_between_shut_and_open(name: str, rng: np.random.Generator) -> None:
-    """Law: what a cell calls gates lies in [0, 1], in a network whose gates are driven far beyond; the rest may not."""
-    kind, names = CELLS[name]
-    cell = kind(D, H)
-    params = {array: 30 * value.astype(np.float32) for array, value in drawn(cell, rng).items()}
-    _, _, tape = cell.forward(cell.prepare(params), rng.integers(0, D, (50, B)), cell.zero_state(B))
+@every_cell
+def test_gates_are_between_closed_and_open(name: str, rng: np.random.Generator) -> None:
+    """Law: gates lie in [0, 1] and reach both ends, in a network whose gates saturate."""
+    cell = cell_named(name, D, H, np.float32)
+    params = {array: 30 * value.astype(np.float32) for array, value in random_params(cell, rng, 1.0).items()}
+    _, _, tape = cell.forward(cell.prepare(params), rng.integers(0, D, (20, B)), cell.zero_state(B))
     found = cell.activations(tape)
-    assert set(cell.gates) <= set(names)
+    assert set(cell.gates) <= set(found)
     for gate in cell.gates:
         assert found[gate].min() >= 0 and found[gate].max() <= 1
         assert found[gate].min() < 0.1 and found[gate].max() > 0.9
-    assert found["h"].min() < 0
 
 
-def test_nothing_is_copied(rng: np.random.Generator) -> None:
-    """Law: activations are views: to look costs no memory, in training neither."""
-    for kind, _ in CELLS.values():
-        cell = kind(D, H)
-        _, _, tape = cell.forward(cell.prepare(drawn(cell, rng)), rng.integers(0, D, (T, B)), cell.zero_state(B))
-        assert all(array.base is not None for array in cell.activations(tape).values())
+@every_cell
+def test_nothing_is_copied(name: str, rng: np.random.Generator) -> None:
+    """Law: activations are views of the tape and cost no memory."""
+    cell = cell_named(name, D, H)
+    params = cell.prepare(random_params(cell, rng))
+    _, _, tape = cell.forward(params, rng.integers(0, D, (T, B)), cell.zero_state(B))
+    first, second = cell.activations(tape), cell.activations(tape)
+    assert all(np.shares_memory(first[array], second[array]) for array in first)
 
 
 def test_both_directions(rng: np.random.Generator) -> None:
-    """Law: of a bidirectional cell both are told, in the order of the window: its outputs."""
+    """Law: a bidirectional cell gives both its cells' activations, in the order of the window: its outputs."""
     cell = Bidirectional(LSTM(D, H, np.float64), LSTM(D, H, np.float64))
-    outputs, _, tape = cell.forward(cell.prepare(drawn(cell, rng)), rng.standard_normal((T, B, D)), cell.zero_state(B))
+    weights = cell.prepare(random_params(cell, rng))
+    outputs, _, tape = cell.forward(weights, rng.standard_normal((T, B, D)), cell.zero_state(B))
     found = cell.activations(tape)
     np.testing.assert_array_equal(np.concatenate([found["forward.h"], found["backward.h"]], axis=-1), outputs)
     assert {f"{part}.{gate}" for part in ("forward", "backward") for gate in "ifo"} == set(cell.gates) <= set(found)
 
 
-def test_every_layer_of_a_model(rng: np.random.Generator) -> None:
-    """Law: a model tells of each of its layers; the second reads what the first put out."""
-    model = CharLM(ModelSpec(7, hidden=H, layers=2, residual=False), np.float64)
+@every_cell
+def test_every_layer_of_a_model(name: str, rng: np.random.Generator) -> None:
+    """Law: a model gives the activations of each of its layers; the second reads the outputs of the first."""
+    model = CharLM(ModelSpec(7, hidden=H, layers=2, residual=False, **variants()[name]), np.float64)
     params = model.initial_params(rng)
-    _, state, tape = model.forward(params, rng.integers(0, 7, (T, B)), model.zero_state(B))
-    first, second = model.activations(tape)
-    np.testing.assert_array_equal(first["h"][-1], state[0])
-    np.testing.assert_array_equal(second["h"][-1], state[1])
+    _, _, tape = model.forward(params, rng.integers(0, 7, (T, B)), model.zero_state(B))
+    first, second = ({array: value.copy() for array, value in layer.items()} for layer in model.activations(tape))
     upper = model.stack.cells[1]
-    again, _, _ = upper.forward(upper.prepare({n: params[f"layer1.{n}"] for n in "WUb"}), first["h"], np.zeros((B, H)))
+    again, _, _ = upper.forward(upper.prepare(group(params, "layer1")), first["h"], upper.zero_state(B))
     np.testing.assert_array_equal(again, second["h"])

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import LANTERNS, random_model, trained_run
 
-from charlm import adapting
-from charlm.adapting import adapted_surprisal
+from charlm.predict import dynamic_evaluation as adapting
+from charlm.predict.dynamic_evaluation import adapted_surprisal
 from charlm.errors import DivergenceError, SpecError
 from charlm.nn.loss import cross_entropy
-from charlm.scoring import surprisal
+from charlm.scoring.score import surprisal
 from charlm.text.vocabulary import Vocabulary
-from charlm.trained import load
+from charlm.trained_model import load
 
 VOCABULARY = Vocabulary("\nabcdef")
 NETWORKS: list[dict[str, Any]] = [

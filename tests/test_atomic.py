@@ -1,10 +1,8 @@
-"""A file that is replaced is the old one or the new one, whole, whatever fails in between."""
+"""Whatever fails while a file is replaced, it is the old one or the new one, whole."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +10,12 @@ from pathlib import Path
 import pytest
 from runs import Faults
 
+from charlm.arrays import NamedArrays
 from charlm.errors import StorageError
-from charlm.nn.arrays import NamedArrays
+from charlm.files.atomic import TEMPORARY_FILES, StagedFile, append, write_atomic
 from charlm.nn.model import ModelSpec
-from charlm.store.atomic import TEMPORARY, Draft, append, write_atomic
-from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charlm.store.run import Run
+from charlm.runs.checkpoint import Checkpoint, save_checkpoint
+from charlm.runs.run import Run
 from charlm.text.vocabulary import Vocabulary
 
 OLD, NEW = b"old " * 1000, b"new, and longer " * 1000
@@ -49,7 +47,7 @@ def save_a_config(path: Path, new: bool) -> None:
 def test_any_call_that_fails_leaves_the_old_file_and_no_other(
     name: str, save: Callable[[Path, bool], None], had_old: bool, tmp_path: Path
 ) -> None:
-    """Law: after a failed save the file is the old one; where only the flush of the folder failed, old or new."""
+    """Law: after a failed save the file is the old one; if only the sync of the folder failed, old or new."""
     path, whole = tmp_path / name, tmp_path / "whole"
     whole.mkdir()
     save(whole / name, True)
@@ -79,12 +77,12 @@ def test_any_call_that_fails_leaves_the_old_file_and_no_other(
         assert error is not None and str(path) in str(error) and "\n" not in str(error)
         assert after == before or (after == new and "os.replace" in faults.calls[: nth - 1])
     else:
-        pytest.fail("it never ends")
+        pytest.fail("every call failed")
     assert reached >= {"open", "write", "flush", "os.fsync", "os.replace", "os.open"}
 
 
-def test_the_disk_has_the_data_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: file flushed, then renamed, then the folder flushed; at the rename the new file is complete."""
+def test_the_data_are_on_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the file is synced, then renamed, then the folder is synced; at the rename the new file is complete."""
     sizes = []
     rename = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (sizes.append(Path(a).stat().st_size), rename(a, b)))
@@ -97,10 +95,8 @@ def test_the_disk_has_the_data_before_the_name(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("nth", [2, 3, 4])
-def test_an_interrupt_in_between_leaves_no_temporary_file(
-    nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Law: Ctrl-C is no reason for litter."""
+def test_an_interrupt_leaves_no_temporary_file(nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: after Ctrl-C there is the old file, and no other."""
     write_atomic(tmp_path / "x", OLD)
     Faults(monkeypatch, nth, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -109,32 +105,32 @@ def test_an_interrupt_in_between_leaves_no_temporary_file(
     assert (tmp_path / "x").read_bytes() == OLD
 
 
-def test_a_draft_counts_when_it_is_kept(tmp_path: Path) -> None:
-    """Law: written, read and changed under a temporary name that a sweep finds; then it has its own."""
+def test_a_staged_file_that_is_committed(tmp_path: Path) -> None:
+    """Law: it is written and read under a temporary name that the pattern matches; then it has its final name."""
     (tmp_path / "x").write_bytes(OLD)
-    with Draft(tmp_path, "any") as draft:
-        draft.file.write(NEW)
-        draft.file.seek(0)
-        assert draft.file.read() == NEW
-        (temporary,) = tmp_path.glob(TEMPORARY)
+    with StagedFile(tmp_path, "any") as staged:
+        staged.file.write(NEW)
+        staged.file.seek(0)
+        assert staged.file.read() == NEW
+        (temporary,) = tmp_path.glob(TEMPORARY_FILES)
         assert (tmp_path / "x").read_bytes() == OLD
-        draft.keep_as(tmp_path / "x")
+        staged.commit(tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == NEW and not temporary.exists()
 
 
 @pytest.mark.parametrize("error", [None, OSError, KeyboardInterrupt])
-def test_a_draft_that_is_not_kept_is_gone(error: type[BaseException] | None, tmp_path: Path) -> None:
-    """Law: left on whatever way, it leaves nothing."""
-    with suppress(*([error] if error else [])), Draft(tmp_path, "any") as draft:
-        draft.file.write(NEW)
+def test_a_staged_file_that_is_not_committed(error: type[BaseException] | None, tmp_path: Path) -> None:
+    """Law: the file is removed, however the block ends."""
+    with suppress(*([error] if error else [])), StagedFile(tmp_path, "any") as staged:
+        staged.file.write(NEW)
         if error:
             raise error
-    assert draft.file.closed and not list(tmp_path.iterdir())
+    assert staged.file.closed and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])
 def test_append_never_harms_what_was_there(nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: after a failed append the old content is still the beginning of the file."""
+    """Law: after a failed append the file still begins with the old content."""
     path = tmp_path / "x"
     append(path, b"one\n")
     Faults(monkeypatch, nth)
@@ -144,32 +140,7 @@ def test_append_never_harms_what_was_there(nth: int, tmp_path: Path, monkeypatch
     assert len(path.read_bytes()) <= len(b"one\ntwo\n")
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
-    """Law: where the system refuses more bytes, the old checkpoint stays good and nothing else is left."""
-    pytest.importorskip("resource")
-    path = tmp_path / "x.safetensors"
-    save_checkpoint(path, checkpoint(1.0))
-    program = f"""
-import resource, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from pathlib import Path
-from test_atomic import checkpoint
-from charlm.errors import StorageError
-from charlm.store.checkpoint import save_checkpoint
-resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
-try:
-    save_checkpoint(Path({str(path)!r}), checkpoint(2.0))
-except StorageError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stderr == ""
-    assert done.stdout.count("\n") == 1 and str(path) in done.stdout
-    assert load_checkpoint(path).params["readout.b"].tolist() == [1.0] * 4
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_folder_that_is_gone_or_a_file(tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_or_a_file(tmp_path: Path) -> None:
     """Law: a StorageError of one line."""
     (tmp_path / "file").write_bytes(b"")
     for folder in ("gone", "file"):
@@ -180,12 +151,12 @@ def test_a_folder_that_is_gone_or_a_file(tmp_path: Path) -> None:
 
 
 def test_a_read_only_folder(tmp_path: Path) -> None:
-    """Law: refused in one line, the old file intact."""
+    """Law: refused in one line; the old file is unchanged."""
     write_atomic(tmp_path / "x", OLD)
     tmp_path.chmod(0o500)
     try:
         if os.access(tmp_path, os.W_OK):
-            pytest.skip("this user may write everywhere")
+            pytest.skip("this user can write everywhere")
         with pytest.raises(StorageError) as raised:
             write_atomic(tmp_path / "x", NEW)
     finally:

@@ -15,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import LANTERNS, TINY, charlm, lanterns, run_to_end, short_corpus, tiny_run
 
-from charlm import baselines as module
-from charlm import standing
-from charlm.baselines import Baselines, measure_baselines, xz_bytes
+from charlm.training import baselines as module
+from charlm.training import report as standing
+from charlm.runs.figures import Baselines
+from charlm.training.baselines import measure_baselines, xz_bytes
 from charlm.errors import RunError
-from charlm.ngram import Counts, NGram
-from charlm.plan import split
-from charlm.standing import summary, verdict
-from charlm.store.run import Run
+from charlm.predict.ngram import Counts, NGram
+from charlm.config import split
+from charlm.training.report import summary, verdict
+from charlm.runs.run import Run
 
 SOME = Baselines(characters=5000, ngram_order=5, ngram_nats=1.634, bzip2_nats=1.827, xz_nats=2.04)
 
@@ -127,7 +128,7 @@ def told(run: Run, monkeypatch: pytest.MonkeyPatch, baselines: Baselines | None 
     usual |= {"seconds": 200.0, "epochs": 1.0}
     run.figures_path("baselines").unlink(missing_ok=True)
     if baselines:
-        run.save_figures("baselines", asdict(baselines))
+        baselines.save(run)
     monkeypatch.setattr(standing, "summary", lambda run: usual | figures)
     return verdict(run)
 

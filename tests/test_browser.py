@@ -1,6 +1,6 @@
-"""The pages in a real browser: by day and by night, on a desk and on a telephone, with mouse, finger and keys.
+"""The pages in a real browser: light and dark, on a desktop and on a telephone, with mouse, touch and keys.
 
-What it looked like is left as pictures in the folder of each test.
+Each test leaves screenshots in its temporary folder.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import pytest
 from browser import CHROMIUM, DESKTOP, PHONE, Browser
 from runs import LANTERNS, trained_run
 
-from charlm.colours import signed_level
-from charlm.pages.excerpt import Passage
+from charlm.pages.excerpt import ShownText
 from charlm.pages.surprisal import surprisal_page
-from charlm.pages.units import units_page
-from charlm.trained import load
+from charlm.pages.units import SCALE, units_page
+from charlm.plotting.colours import signed_level
+from charlm.trained_model import load
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (on Debian: apt-get install chromium)"),
 ]
 
-# Everything that could go wrong in a page: elements, controls, both directions, marks, joined emoji, a long line.
+# What could break a page: markup, control characters, right-to-left text, combining marks, joined emoji, a long line.
 ODD = (
     "<script>alert(1)</script> & \"'\n\ttab\x07\x1b\x0b\n\u202eabc\u202c \u200b \u2028 e\u0301 שלום مرحبا\n"
     "👩\u200d👩\u200d👧 🏳\ufe0f\u200d🌈 語\n" + "long" * 200 + "\n\n\nend"
 )
 TEXT = LANTERNS.read_text(encoding="utf-8")[:1500] + ODD
 LOOKS = [(DESKTOP, False), (DESKTOP, True), (PHONE, False), (PHONE, True)]
-MARK = "document.querySelectorAll('.text b')[{}]"
+CHARACTER = "document.querySelectorAll('.text b')[{}]"
 PANEL = "document.getElementById('panel').innerText"
 
 Pages = dict[str, Path]
@@ -45,10 +45,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
-    """Both pages of the same text."""
+    """Both pages of the same text, and a page of no text."""
     folder, model = tmp_path_factory.mktemp("pages"), load(trained_run())
     html = {
-        "surprisal": surprisal_page(model, [Passage("<b>lanterns.txt", TEXT), Passage("again", ODD)], note="a part"),
+        "surprisal": surprisal_page(model, [ShownText("<b>lanterns.txt", TEXT), ShownText("again", ODD)], note="x"),
         "units": units_page(model.inspect(TEXT), model="lanterns/best.safetensors", source="lanterns.txt"),
         "empty": surprisal_page(model, []),
     }
@@ -57,18 +57,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
     return {name: folder / f"{name}.html" for name in html}
 
 
-def expected_panel(place: int) -> tuple[float, list[float]]:
-    """The bits of a character of TEXT, and the probabilities of its five likeliest in per cent."""
+def expected_panel(index: int) -> tuple[float, list[float]]:
+    """The bits of a character of TEXT, and the probabilities of the five likeliest in per cent."""
     model = load(trained_run())
-    row = np.concatenate(list(model.predictions(TEXT)))[place]
-    bits = model.surprisal(TEXT)[place] / np.log(2)
+    row = np.concatenate(list(model.predictions(TEXT)))[index]
+    bits = model.surprisal(TEXT)[index] / np.log(2)
     return float(bits), (100 * np.sort(np.exp(row))[::-1][:5]).tolist()
 
 
 @pytest.mark.parametrize("name", ["surprisal", "units", "empty"])
 @pytest.mark.parametrize(("size", "dark"), LOOKS, ids=lambda value: str(value))
 def test_it_opens(name: str, size: tuple[int, int], dark: bool, browser: Browser, pages: Pages, tmp_path: Path) -> None:
-    """Law: nothing in the console, nothing fetched, nothing wider than the screen; by night it is dark."""
+    """Law: no console message, no request, nothing wider than the screen, no tiny text; dark on a dark screen."""
     browser.open(pages[name], size, dark)
     browser.screenshot(tmp_path / f"{name}-{size[0]}-{'dark' if dark else 'light'}.png")
     assert browser.complaints() == []
@@ -82,8 +82,8 @@ def test_it_opens(name: str, size: tuple[int, int], dark: bool, browser: Browser
 
 
 @pytest.mark.parametrize("name", ["surprisal", "units"])
-def test_the_text_is_the_text(name: str, browser: Browser, pages: Pages) -> None:
-    """Law: what the browser took for text is the text; selected and copied, too, symbols are no part of it."""
+def test_the_text_is_unchanged(name: str, browser: Browser, pages: Pages) -> None:
+    """Law: the browser parses exactly the text, and symbols are not part of a selection."""
     browser.open(pages[name])
     assert browser.evaluate("document.querySelector('.text').textContent") == TEXT
     assert browser.evaluate("document.querySelectorAll('script').length") == 2
@@ -91,90 +91,90 @@ def test_the_text_is_the_text(name: str, browser: Browser, pages: Pages) -> None
     assert browser.evaluate(f"({select})").startswith(TEXT[:1500])
 
 
-def test_pointing_shows_the_five_likeliest(browser: Browser, pages: Pages, tmp_path: Path) -> None:
-    """Law: under the mouse, the bits of that character and five alternatives with their probabilities, in order."""
+def test_pointing_shows_the_alternatives(browser: Browser, pages: Pages, tmp_path: Path) -> None:
+    """Law: the panel shows the bits of the character under the mouse and the five likeliest, in order."""
     browser.open(pages["surprisal"])
-    for place in (0, 7, 300):
-        browser.point_at(MARK.format(place))
-        bits, shares = expected_panel(place)
-        shown = browser.evaluate(PANEL)
-        assert f"{bits:.2f} bits" in shown
-        told = browser.evaluate("[...document.querySelectorAll('#panel li data')].map(e => parseFloat(e.innerText))")
-        assert told == pytest.approx(shares, abs=0.51) and len(told) == 5
+    for index in (0, 7, 300):
+        browser.point_at(CHARACTER.format(index))
+        bits, probabilities = expected_panel(index)
+        assert f"{bits:.2f} bits" in browser.evaluate(PANEL)
+        shown = browser.evaluate("[...document.querySelectorAll('#panel li data')].map(e => parseFloat(e.innerText))")
+        assert shown == pytest.approx(probabilities, abs=0.51) and len(shown) == 5
         widths = browser.evaluate("[...document.querySelectorAll('#panel li span')].map(e => e.offsetWidth)")
         assert widths == sorted(widths, reverse=True) and widths[0] > 1
-        assert browser.evaluate("document.querySelectorAll('.here').length") == 1
+        assert browser.evaluate("document.querySelectorAll('.current').length") == 1
     browser.screenshot(tmp_path / "pointing.png")
     assert browser.complaints() == []
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_finger_does_the_same(dark: bool, browser: Browser, pages: Pages, tmp_path: Path) -> None:
-    """Law: a tap shows it, where it can be seen: at the bottom of the screen, and the character above it."""
+def test_a_tap_does_the_same(dark: bool, browser: Browser, pages: Pages, tmp_path: Path) -> None:
+    """Law: the panel is at the bottom of the screen and does not cover the tapped character."""
     browser.open(pages["surprisal"], PHONE, dark)
-    browser.tap(MARK.format(300))
+    browser.tap(CHARACTER.format(300))
     assert f"{expected_panel(300)[0]:.2f} bits" in browser.evaluate(PANEL)
     browser.screenshot(tmp_path / f"tapped-{'dark' if dark else 'light'}.png")
     top, bottom = browser.evaluate("(r => [r.top, r.bottom])(document.getElementById('panel').getBoundingClientRect())")
     assert 0 < top < bottom <= PHONE[1] + 1
-    assert browser.evaluate(f"{MARK.format(300)}.getBoundingClientRect().bottom") < top
+    assert browser.evaluate(f"{CHARACTER.format(300)}.getBoundingClientRect().bottom") < top
     assert browser.complaints() == []
 
 
-def test_keys_walk_through_the_text(browser: Browser, pages: Pages) -> None:
-    """Law: from the text's beginning, a character at a time and back; a pinned one stays until Escape."""
+def test_keys_move_through_the_text(browser: Browser, pages: Pages) -> None:
+    """Law: from the first character, one at a time and back; the panel then ignores the mouse until Escape."""
     browser.open(pages["surprisal"])
-    here = "[...document.querySelectorAll('.text b')].indexOf(document.querySelector('.here'))"
+    current = "[...document.querySelectorAll('.text b')].indexOf(document.querySelector('.current'))"
     browser.evaluate("document.querySelector('.text').focus()")
-    for key, place in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
+    for key, index in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
         browser.press(key)
-        assert browser.evaluate(here) == place
+        assert browser.evaluate(current) == index
     assert f"{expected_panel(1)[0]:.2f} bits" in browser.evaluate(PANEL)
-    browser.point_at(MARK.format(40))
-    assert browser.evaluate(here) == 1
+    browser.point_at(CHARACTER.format(40))
+    assert browser.evaluate(current) == 1
     browser.press("Escape")
-    browser.point_at(MARK.format(41))
-    assert browser.evaluate(here) == 41
+    browser.point_at(CHARACTER.format(41))
+    assert browser.evaluate(current) == 41
     assert browser.complaints() == []
 
 
-def test_a_character_it_never_saw(browser: Browser, pages: Pages) -> None:
-    """Law: it is marked in the text, and the panel says so."""
+def test_an_unknown_character(browser: Browser, pages: Pages) -> None:
+    """Law: it is underlined in the text, and the panel says that it is unknown."""
     browser.open(pages["surprisal"])
-    place = TEXT.index("語")
-    browser.point_at(MARK.format(place))
-    assert "never saw" in browser.evaluate(PANEL)
-    line = f"getComputedStyle({MARK.format(place)}).textDecorationLine"
+    index = TEXT.index("語")
+    browser.point_at(CHARACTER.format(index))
+    assert ", an unknown character" in browser.evaluate(PANEL)
+    line = f"getComputedStyle({CHARACTER.format(index)}).textDecorationLine"
     assert browser.evaluate(line) == "underline"
 
 
 @pytest.mark.parametrize(("size", "dark"), LOOKS, ids=lambda value: str(value))
-def test_a_unit_is_chosen(size: tuple[int, int], dark: bool, browser: Browser, pages: Pages, tmp_path: Path) -> None:
-    """Law: another unit gives the text its colours, the panel its value, and the line above its correlations."""
+def test_choosing_a_unit(size: tuple[int, int], dark: bool, browser: Browser, pages: Pages, tmp_path: Path) -> None:
+    """Law: the text gets the unit's colours, the panel its value, and the line above the text its features."""
     found = load(trained_run()).inspect(TEXT)
     browser.open(pages["units"], size, dark)
     act: Callable[[str], None] = browser.tap if size == PHONE else browser.point_at
-    for place in (0, 4, 7):
-        unit = found.units[place]
-        label = f"document.querySelectorAll('.choice label')[{place}]"
+    for index in (0, 4, 7):
+        unit = found.units[index]
+        label = f"document.querySelectorAll('.choice label')[{index}]"
         if size == PHONE:
             browser.tap(label)
         else:
             browser.evaluate(f"{label}.click()")
-        act(MARK.format(60))
+        act(CHARACTER.format(60))
         assert f"{unit.name} is {unit.values[60]:.2f}"[:-1].replace("-", "−") in browser.evaluate(PANEL)
-        assert f"{unit.feature} is {unit.followed[60]:.0f}" in browser.evaluate(PANEL)
-        assert f"{unit.name} follows {unit.feature}" in browser.evaluate("document.getElementById('follows').innerText")
+        assert f"{unit.feature} is {unit.feature_values[60]:.0f}" in browser.evaluate(PANEL)
+        features = browser.evaluate("document.getElementById('features').innerText")
+        assert features.startswith(f"{unit.name} follows {unit.feature} (")
         colours = "[...document.querySelectorAll('.text b')].map(b => Number(b.className.match(/\\ba(\\d+)/)[1]))"
-        values = browser.evaluate(f"data.units[{place}].values")
-        assert browser.evaluate(colours) == [signed_level(value / 100) for value in values]
-        browser.screenshot(tmp_path / f"unit-{place}.png")
-    assert browser.evaluate(f"{MARK.format(60)}.matches('.here')")
+        values = browser.evaluate(f"data.units[{index}].values")
+        assert browser.evaluate(colours) == [signed_level(value / SCALE) for value in values]
+        browser.screenshot(tmp_path / f"unit-{index}.png")
+    assert browser.evaluate(f"{CHARACTER.format(60)}.matches('.current')")
     assert browser.complaints() == []
 
 
-def test_the_browser_tells_of_faults(browser: Browser, tmp_path: Path) -> None:
-    """Law: the tests above can fail: an error, a warning and a request are seen."""
+def test_faults_are_noticed(browser: Browser, tmp_path: Path) -> None:
+    """Law: an error, a warning or a request would fail the tests above."""
     for fault in (
         "<script>nothing.here</script>",
         "<script>console.warn('x')</script>",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import few_examples
 
-from charlm.budget import Budget, Clock
+from charlm.config import Budget, Clock
 from charlm.optim.schedules import Schedule
 
 

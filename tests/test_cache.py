@@ -1,4 +1,4 @@
-"""Ids that are kept: the same as those in memory, found again, never trusted when damaged, and no litter."""
+"""Stored ids: the same as those in memory, found again, never used when damaged, and no files left over."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import Faults, environment, few_examples, give_stdin
 
+from charlm.arrays import UnsignedIds
+from charlm.corpus import cache, corpus, ids, reader
+from charlm.corpus.corpus import Corpus, read_corpus
+from charlm.corpus.growing_vocabulary import GrowingVocabulary
 from charlm.errors import CorpusError, StorageError
-from charlm.store import cache, corpus, ids, reading
-from charlm.store.corpus import Corpus, read_corpus
-from charlm.store.lock import LOCK
-from charlm.text.growing import GrowingVocabulary
+from charlm.files.lock import LOCK
 
 TEXT = b"The lantern burns.\r\nIt burns all night.\r\n" * 3
 DAY = 86400
@@ -30,7 +31,7 @@ DAY = 86400
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for every test, into which every text goes, however short."""
+    """A cache of its own for every test, in which every text is stored, however short."""
     monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(corpus, "IN_MEMORY", 0)
     return tmp_path / "cache"
@@ -38,10 +39,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Lists every piece of text that is encoded."""
+    """A list that every encoded piece of text is added to."""
     pieces: list[str] = []
     encode = GrowingVocabulary.encode
-    monkeypatch.setattr(GrowingVocabulary, "encode", lambda self, text: (pieces.append(text), encode(self, text))[1])
+
+    def listed(self: GrowingVocabulary, text: str) -> UnsignedIds:
+        pieces.append(text)
+        return encode(self, text)
+
+    monkeypatch.setattr(GrowingVocabulary, encode.__name__, listed)
     return pieces
 
 
@@ -51,7 +57,7 @@ def text_file(folder: Path, data: bytes = TEXT, name: str = "x.txt") -> Path:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in the cache beside its lock."""
+    """The files in the cache, without its lock."""
     return sorted(path for path in folder.iterdir() if path.name != LOCK)
 
 
@@ -74,10 +80,10 @@ def facts(corpus: Corpus) -> dict[str, Any]:
     in_memory=st.integers(0, 30),
     known=st.text("abxyz€", max_size=3),
 )
-def test_kept_is_as_in_memory(
+def test_stored_ids_are_those_in_memory(
     contents: list[str], more: int, chunk: int, block: int, in_memory: int, known: str, tmp_path: Path
 ) -> None:
-    """Law: name, sources, sha256, vocabulary, ids, notes and refusals are the same, built now or found again."""
+    """Law: name, sources, sha256, vocabulary, ids, notes and errors are the same, encoded now or found again."""
     many = "".join(map(chr, range(0x100, 0x100 + more)))
     paths = [text_file(tmp_path, text.encode(), f"{n}.txt") for n, text in enumerate([*contents, many])]
     paths[0].with_suffix(".txt.gz").write_bytes(gzip.compress(paths[0].read_bytes()))
@@ -94,7 +100,7 @@ def test_kept_is_as_in_memory(
         in_one_piece = outcome()
         for module, name, value in (
             (corpus, "IN_MEMORY", in_memory),
-            (reading, "CHUNK", chunk),
+            (reader, "CHUNK", chunk),
             (ids, "BLOCK", block),
             (cache, "CHUNK", chunk),
         ):
@@ -104,7 +110,7 @@ def test_kept_is_as_in_memory(
 
 
 def test_ids_are_mapped_from_a_private_folder(tmp_path: Path, folder: Path) -> None:
-    """Law: the ids are no memory of this process, cannot be written, and nobody else may look at them."""
+    """Law: the ids are mapped, read-only, and other users cannot read them."""
     ids = read_corpus(text_file(tmp_path)).ids
     assert type(ids) is np.ndarray and isinstance(ids.base, np.memmap)
     with pytest.raises(ValueError):
@@ -112,8 +118,8 @@ def test_ids_are_mapped_from_a_private_folder(tmp_path: Path, folder: Path) -> N
     assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_a_short_text_is_not_kept(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: at the limit nothing is written, not even a folder; beyond it, one file."""
+def test_a_short_text_is_not_stored(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: up to the limit nothing is written, not even a folder; beyond it, one file."""
     characters = len(TEXT.replace(b"\r", b""))
     monkeypatch.setattr(corpus, "IN_MEMORY", characters)
     read_corpus(text_file(tmp_path))
@@ -127,10 +133,10 @@ def test_the_same_content_is_encoded_once(tmp_path: Path, folder: Path, encoded:
     """Law: found by content, under any name; the notes name the file that was read now."""
     first = read_corpus(text_file(tmp_path))
     assert encoded
-    kept = only_entry(folder).stat().st_ino
+    stored = only_entry(folder).stat().st_ino
     encoded.clear()
     again, copy = read_corpus(tmp_path / "x.txt"), read_corpus(text_file(tmp_path, TEXT, "copy.txt"))
-    assert not encoded and only_entry(folder).stat().st_ino == kept
+    assert not encoded and only_entry(folder).stat().st_ino == stored
     assert facts(again) == facts(first)
     assert copy.ids.tolist() == first.ids.tolist()
     assert copy.notes == (f"{tmp_path / 'copy.txt'}: folded 6 CR or CRLF line ends to LF",)
@@ -146,7 +152,7 @@ def test_the_same_content_is_encoded_once(tmp_path: Path, folder: Path, encoded:
     ids=["other content", "more content", "other kind"],
 )
 def test_other_content_is_encoded(change: Any, tmp_path: Path, folder: Path, encoded: list[str]) -> None:
-    """Law: a text of the same size is another one, and packed text is not the text that its bytes would be."""
+    """Law: other content of the same size, more content, and the same bytes as gzip are all encoded anew."""
     path = text_file(tmp_path)
     read_corpus(path)
     encoded.clear()
@@ -159,8 +165,8 @@ def test_other_content_is_encoded(change: Any, tmp_path: Path, folder: Path, enc
             read_corpus(path.with_name("x.txt.gz"))
 
 
-def test_where_one_text_ends_counts(tmp_path: Path, folder: Path) -> None:
-    """Law: the same bytes cut otherwise into files are another text."""
+def test_file_boundaries_count(tmp_path: Path, folder: Path) -> None:
+    """Law: the same bytes, divided into files in another way, are another text."""
     whole = read_corpus(text_file(tmp_path, b"abcd"))
     parts = [text_file(tmp_path, data, f"{n}.txt") for n, data in enumerate([b"ab", b"cd"])]
     assert read_corpus(parts).ids.tolist() != whole.ids.tolist()
@@ -168,8 +174,8 @@ def test_where_one_text_ends_counts(tmp_path: Path, folder: Path) -> None:
     assert read_corpus(parts[::-1]).ids.tolist() == [3, 4, 0, 1, 2]
 
 
-def test_known_characters_are_kept_apart(tmp_path: Path, folder: Path) -> None:
-    """Law: ids of the same text beside other known characters are other ids, and none is taken for another's."""
+def test_known_characters_have_files_of_their_own(tmp_path: Path, folder: Path) -> None:
+    """Law: the ids depend on the known characters, so there is one file for each set of them."""
     path = text_file(tmp_path)
     text = TEXT.decode().replace("\r\n", "\n")
     for known in ("", "!", "~", "!~", ""):
@@ -179,10 +185,10 @@ def test_known_characters_are_kept_apart(tmp_path: Path, folder: Path) -> None:
     assert len(entries(folder)) == 4
 
 
-def test_standard_input_is_kept_for_files(
+def test_standard_input_is_found_as_a_file(
     tmp_path: Path, folder: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Law: what came through a pipe is found again when it comes as a file."""
+    """Law: a text from standard input is found again when it is read from a file."""
     give_stdin(monkeypatch, TEXT)
     first = read_corpus("-")
     encoded.clear()
@@ -193,14 +199,14 @@ def test_standard_input_is_kept_for_files(
 
 
 def damages(data: bytes) -> list[bytes]:
-    """A file of ids, damaged in many ways."""
+    """The bytes of a file, damaged in many ways."""
     flipped = [data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :] for at in range(0, len(data), 3)]
     cut = [data[:length] for length in (0, 1, 3, 4, 20, len(data) // 2, len(data) - 4, len(data) - 1)]
     return [*flipped, *cut, data + b"\0", data[1:], bytes(len(data)), data[:-20] + bytes(20), b"\xff" * 8 + data[-20:]]
 
 
-def test_what_is_damaged_is_made_anew(tmp_path: Path, folder: Path, encoded: list[str]) -> None:
-    """Law: any change of the file is seen; the ids are built from the text, and the file is whole again."""
+def test_a_damaged_file_is_replaced(tmp_path: Path, folder: Path, encoded: list[str]) -> None:
+    """Law: any change of the file is noticed; the ids are encoded from the text, and the file is whole again."""
     path = text_file(tmp_path)
     first = facts(read_corpus(path))
     entry = only_entry(folder)
@@ -212,8 +218,8 @@ def test_what_is_damaged_is_made_anew(tmp_path: Path, folder: Path, encoded: lis
         assert only_entry(folder) == entry and entry.read_bytes() == whole
 
 
-def test_a_foreign_head_with_a_right_checksum(tmp_path: Path, folder: Path, encoded: list[str]) -> None:
-    """Law: a file that is whole but not of this kind is made anew, too."""
+def test_other_metadata_with_a_right_checksum(tmp_path: Path, folder: Path, encoded: list[str]) -> None:
+    """Law: a file of another kind is replaced, too, even if its checksum is right."""
     path = text_file(tmp_path)
     first = facts(read_corpus(path))
     entry = only_entry(folder)
@@ -225,7 +231,7 @@ def test_a_foreign_head_with_a_right_checksum(tmp_path: Path, folder: Path, enco
 
 
 def test_ids_outlive_their_file(tmp_path: Path, folder: Path) -> None:
-    """Law: a corpus stays good when its file is replaced or removed meanwhile."""
+    """Law: a corpus stays valid when its file is replaced or removed."""
     corpus = read_corpus(text_file(tmp_path))
     before = corpus.ids.tolist()
     only_entry(folder).unlink()
@@ -234,8 +240,8 @@ def test_ids_outlive_their_file(tmp_path: Path, folder: Path) -> None:
     assert corpus.ids.tolist() == before
 
 
-def test_any_call_that_fails_leaves_nothing(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: one line that says what to do, no half file, and the next attempt is as good as the first."""
+def test_a_failed_system_call_leaves_no_file(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: one line that says what to do, no unfinished file, and the next attempt succeeds."""
     monkeypatch.setattr(ids, "BLOCK", 50)
     path = text_file(tmp_path)
     expected = facts(read_corpus(path))
@@ -256,24 +262,24 @@ def test_any_call_that_fails_leaves_nothing(tmp_path: Path, folder: Path, monkey
         reached.add(faults.failed_call)
         assert error is not None and "CHARLM_CACHE" in str(error) and "\n" not in str(error)
         if "os.replace" in faults.calls[: nth - 1]:
-            only_entry(folder).unlink()  # whole: only whether its name is on the disk is not known
+            only_entry(folder).unlink()  # it is whole, but its name may not be on disk
         else:
             assert not left
         assert facts(read_corpus(path)) == expected
         only_entry(folder).unlink()
     else:
-        pytest.fail("it never ends")
+        pytest.fail("every call failed")
     assert reached >= {"open", "write", "flush", "os.fsync", "os.replace", "os.open"}
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_a_stop_in_between_leaves_nothing(stop: type[BaseException], tmp_path: Path, folder: Path) -> None:
-    """Law: Ctrl-C and SIGTERM are no reason for litter."""
+def test_an_interrupt_leaves_no_file(stop: type[BaseException], tmp_path: Path, folder: Path) -> None:
+    """Law: nor after Ctrl-C or SIGTERM."""
     paths = [text_file(tmp_path, TEXT, f"{n}.txt") for n in range(3)]
 
     def progress(read: int, in_all: int | None) -> None:
         if read > len(TEXT):
-            assert entries(folder)  # half written
+            assert entries(folder)  # the unfinished file
             raise stop
 
     with pytest.raises(stop):
@@ -281,8 +287,8 @@ def test_a_stop_in_between_leaves_nothing(stop: type[BaseException], tmp_path: P
     assert not entries(folder)
 
 
-def test_a_text_with_a_fault_leaves_nothing(tmp_path: Path, folder: Path) -> None:
-    """Law: refused as ever, wherever the fault is."""
+def test_a_faulty_text_leaves_no_file(tmp_path: Path, folder: Path) -> None:
+    """Law: it is refused, wherever the fault is."""
     good = text_file(tmp_path, TEXT, "good.txt")
     for sources in ([good, text_file(tmp_path, TEXT + b"\xff")], [text_file(tmp_path, b"aaaa", "aaaa.txt")]):
         with pytest.raises(CorpusError):
@@ -290,24 +296,24 @@ def test_a_text_with_a_fault_leaves_nothing(tmp_path: Path, folder: Path) -> Non
         assert not entries(folder)
 
 
-def test_what_is_told_of_progress(tmp_path: Path) -> None:
-    """Law: bytes read, growing to all there are, both when ids are built and when they are found."""
+def test_progress(tmp_path: Path) -> None:
+    """Law: the bytes read grow up to all bytes, both when ids are encoded and when they are found."""
     paths = [text_file(tmp_path, TEXT, "a.txt"), text_file(tmp_path, gzip.compress(TEXT), "b.txt.gz")]
     total = sum(path.stat().st_size for path in paths)
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
     for _ in range(2):
-        told.clear()
-        read_corpus(paths, progress=lambda read, in_all: told.append((read, in_all)))
-        assert [read for read, _ in told] == sorted(read for read, _ in told)
-        assert told[-1] == (total, total) and {in_all for _, in_all in told} == {total}
+        reported.clear()
+        read_corpus(paths, progress=lambda read, in_all: reported.append((read, in_all)))
+        assert [read for read, _ in reported] == sorted(read for read, _ in reported)
+        assert reported[-1] == (total, total) and {in_all for _, in_all in reported} == {total}
 
 
-def test_what_is_told_of_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: nobody knows how much there is."""
-    told: list[tuple[int, int | None]] = []
+def test_progress_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the number of all bytes is not known."""
+    reported: list[tuple[int, int | None]] = []
     give_stdin(monkeypatch, TEXT)
-    read_corpus("-", progress=lambda read, in_all: told.append((read, in_all)))
-    assert told[-1] == (len(TEXT), None)
+    read_corpus("-", progress=lambda read, in_all: reported.append((read, in_all)))
+    assert reported[-1] == (len(TEXT), None)
 
 
 # ------------------------------------------------------------------------------------------------- several at once
@@ -315,7 +321,7 @@ def test_what_is_told_of_standard_input(monkeypatch: pytest.MonkeyPatch) -> None
 BUILD = """
 import sys, time
 from pathlib import Path
-from charlm.store import corpus
+from charlm.corpus import corpus
 corpus.IN_MEMORY = 0
 here, name = Path(sys.argv[1]), sys.argv[2]
 def progress(read, in_all):
@@ -336,7 +342,7 @@ def wait_for(*paths: Path) -> None:
 
 
 def test_two_processes_build_the_same(tmp_path: Path, folder: Path) -> None:
-    """Law: both do, beside each other, and one file is left; a third that sweeps meanwhile takes nothing from them."""
+    """Law: both succeed and leave one file; a third process does not remove their unfinished files."""
     paths = [text_file(tmp_path, TEXT, f"{n}.txt") for n in range(2)]
     builders = [
         subprocess.Popen(
@@ -351,14 +357,14 @@ def test_two_processes_build_the_same(tmp_path: Path, folder: Path) -> None:
         assert len(entries(folder)) == 3
     finally:
         (tmp_path / "go").touch()
-        told = [builder.communicate(timeout=30)[0] for builder in builders]
+        reported = [builder.communicate(timeout=30)[0] for builder in builders]
     mine = read_corpus(paths)
-    assert told == [f"{mine.sha256} {mine.ids.sum()} {len(mine.ids)}\n"] * 2
+    assert reported == [f"{mine.sha256} {mine.ids.sum()} {len(mine.ids)}\n"] * 2
     assert [entry.suffix for entry in entries(folder)] == [".ids"] * 2
 
 
-def test_what_a_killed_process_leaves_is_swept(tmp_path: Path, folder: Path) -> None:
-    """Law: the next one that builds removes it."""
+def test_the_file_of_a_killed_process_is_removed(tmp_path: Path, folder: Path) -> None:
+    """Law: the next process that stores ids removes it."""
     for n in range(2):
         text_file(tmp_path, TEXT, f"{n}.txt")
     with subprocess.Popen([sys.executable, "-c", BUILD, tmp_path, "x"], env=environment()) as builder:
@@ -370,7 +376,7 @@ def test_what_a_killed_process_leaves_is_swept(tmp_path: Path, folder: Path) -> 
 
 
 def test_threads_of_one_process(tmp_path: Path, folder: Path) -> None:
-    """Law: each builds in a file of its own."""
+    """Law: each writes to a file of its own."""
     path, barrier = text_file(tmp_path), threading.Barrier(3, timeout=30)
     made: list[Corpus] = []
 
@@ -397,8 +403,8 @@ def test_threads_of_one_process(tmp_path: Path, folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------- where, how long
 
 
-def test_what_is_unused_for_a_month_goes(tmp_path: Path, folder: Path) -> None:
-    """Law: when something new is kept; what was used in between stays."""
+def test_files_unused_for_a_month_are_removed(tmp_path: Path, folder: Path) -> None:
+    """Law: when other ids are stored; a file that was used meanwhile stays."""
     for name in ("old.txt", "used.txt", "young.txt"):
         read_corpus(text_file(tmp_path, TEXT + name.encode(), name))
     by_size = {int(path.name.split("-")[0]): path for path in entries(folder)}
@@ -411,8 +417,8 @@ def test_what_is_unused_for_a_month_goes(tmp_path: Path, folder: Path) -> None:
     assert not old.exists() and used.exists() and young.exists() and len(entries(folder)) == 3
 
 
-def test_what_is_not_ours_stays(tmp_path: Path, folder: Path) -> None:
-    """Law: a folder that holds other files, too, keeps them, however old and whatever they are called."""
+def test_other_files_stay(tmp_path: Path, folder: Path) -> None:
+    """Law: other files in the folder are never removed, however old and whatever their names."""
     folder.mkdir()
     for name in (".x.tmp", "my.ids", "12-34.ids", "text.txt"):
         (folder / name).write_bytes(b"")
@@ -443,7 +449,7 @@ def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: told in one line what to set; short texts need none."""
+    """Law: one line that says what to set; short texts need no cache."""
 
     def no_home() -> Path:
         raise RuntimeError("no home")
@@ -457,8 +463,8 @@ def test_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(read_corpus(tmp_path / "x.txt").ids)
 
 
-def test_a_folder_that_cannot_be(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: one line that names it and says what to set; short texts need none."""
+def test_a_folder_that_cannot_be_made(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: one line that names it and says what to set; short texts need no cache."""
     folder.write_bytes(b"a file")
     with pytest.raises(StorageError, match="CHARLM_CACHE") as raised:
         read_corpus(text_file(tmp_path))
@@ -467,13 +473,13 @@ def test_a_folder_that_cannot_be(tmp_path: Path, folder: Path, monkeypatch: pyte
     assert len(read_corpus(tmp_path / "x.txt").ids)
 
 
-def test_a_folder_that_may_only_be_read(tmp_path: Path, folder: Path) -> None:
-    """Law: what is kept in it is found; what is not is told in one line."""
+def test_a_read_only_folder(tmp_path: Path, folder: Path) -> None:
+    """Law: stored ids are found; storing others raises one line."""
     first = facts(read_corpus(text_file(tmp_path)))
     folder.chmod(0o500)
     try:
         if os.access(folder, os.W_OK):
-            pytest.skip("this user may write everywhere")
+            pytest.skip("this user can write everywhere")
         assert facts(read_corpus(tmp_path / "x.txt")) == first
         with pytest.raises(StorageError, match="CHARLM_CACHE"):
             read_corpus(text_file(tmp_path, b"another text"))

@@ -1,54 +1,509 @@
-"""Memory: each cell takes what its docstring states, measured where it is allocated."""
+"""The laws of every recurrent cell: its equations, its gradients, its windows, its tapes, its memory."""
 
 from __future__ import annotations
 
 import gc
-import re
 import tracemalloc
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
+from cell_oracles import (
+    VARIANTS,
+    Array,
+    cell_named,
+    empty_grads,
+    random_params,
+    random_state,
+    reference_window,
+)
+from gradient_check import exact_derivative, exact_gradients
+from hypothesis import given
+from hypothesis import strategies as st
 
-from charlm.nn.arrays import NamedArrays
-from charlm.nn.cell import Cell
-from charlm.nn.gru import GRU
-from charlm.nn.gru_after import GRUResetAfter
-from charlm.nn.lstm import LSTM
-from charlm.nn.rnn import RNN
+from charlm.arrays import NamedArrays
+from charlm.nn.cells import CELLS, OPTIONS, make_cell, variants
+from charlm.nn.model import CharLM, ModelSpec
+from charlm.nn.sequence import Cloze, SequenceModel
 
-LAW = re.compile(r"T B \((\d+) H\) scalars .* and T B D more for the gradient of vector inputs", re.DOTALL)
-D, H, B = 6, 16, 8
+T, B, D, H = 5, 3, 4, 2
+SEEDS = st.integers(0, 2**32 - 1)
 SCALAR = 4  # bytes of a float32
+every_cell = pytest.mark.parametrize("name", VARIANTS)
 
 
-def allocated(kind: type[Cell], T: int, vectors: bool) -> int:
-    """Bytes that a cell holds after two windows, its input and the slopes of its outputs not counted."""
+def run_forward(name: str, params: dict[str, Array], inputs: Array, state: Array) -> tuple[Array, Array]:
+    """Outputs and last state of a new cell."""
+    cell = cell_named(name, params["W"].shape[0], params["U"].shape[0], params["W"].dtype)
+    outputs, last, _ = cell.forward(cell.prepare(params), inputs, state)
+    return outputs, last
+
+
+def run_both_passes(
+    name: str, params: dict[str, Array], inputs: Array, state: Array, doutputs: Array
+) -> tuple[Array, dict[str, Array], Array | None]:
+    """Outputs, gradients and the gradient in the inputs of a new cell."""
+    cell = cell_named(name, params["W"].shape[0], params["U"].shape[0], params["W"].dtype)
+    weights = cell.prepare(params)
+    outputs, _, tape = cell.forward(weights, inputs, state)
+    outputs = outputs.copy()
+    grads = empty_grads(params)
+    dinputs = cell.backward(weights, tape, doutputs, grads)
+    return outputs, grads, dinputs
+
+
+def close(one: Array, other: Array, tolerance: float = 1e-12) -> None:
+    """Equal up to an error that is small beside the largest element, or beside 1."""
+    np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * max(1, np.abs(other).max(initial=0)))
+
+
+@every_cell
+@given(seed=SEEDS, sizes=st.tuples(*[st.integers(1, 5)] * 4))
+def test_a_window_is_the_reference_step_by_step(name: str, seed: int, sizes: tuple[int, int, int, int]) -> None:
+    """Law: outputs and last state over a window are those of charlm.reference, one step after the other."""
+    rng = np.random.default_rng(seed)
+    T, B, D, H = sizes
+    cell = cell_named(name, D, H)
+    params, inputs, state = random_params(cell, rng), rng.standard_normal((T, B, D)), random_state(cell, rng, B)
+    outputs, last = run_forward(name, params, inputs, state)
+    expected, expected_last = reference_window(name, params, inputs, state)
+    close(outputs, expected)
+    close(last, expected_last)
+
+
+@every_cell
+@given(seed=SEEDS, lengths=st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_a_window_can_be_cut_anywhere(name: str, seed: int, lengths: list[int]) -> None:
+    """Law: however a text is cut into windows, one cell gives the same outputs and the same last state."""
+    rng = np.random.default_rng(seed)
+    cell = cell_named(name, D, H)
+    params, inputs = random_params(cell, rng), rng.integers(D, size=(sum(lengths), B))
+    state = random_state(cell, rng, B)
+    whole, last = run_forward(name, params, inputs, state)
+
+    weights = cell.prepare(params)
+    pieces = []
+    for start, end in pairwise(np.cumsum([0, *lengths])):
+        outputs, state, _ = cell.forward(weights, inputs[start:end], state)
+        pieces.append(outputs.copy())
+    close(np.concatenate(pieces), whole)
+    close(state, last)
+
+
+@every_cell
+def test_the_carried_state_outlives_the_next_window(name: str, rng: np.random.Generator) -> None:
+    """Law: the returned state is no buffer of the cell, and forward leaves the state it is given as it is."""
+    cell = cell_named(name, D, H)
+    weights, start = cell.prepare(random_params(cell, rng)), random_state(cell, rng, B)
+    kept_start = start.copy()
+    _, state, _ = cell.forward(weights, rng.integers(D, size=(T, B)), start)
+    kept_state = state.copy()
+    cell.forward(weights, rng.integers(D, size=(T, B)), state)
+    np.testing.assert_array_equal(state, kept_state)
+    np.testing.assert_array_equal(start, kept_start)
+
+
+@every_cell
+@given(seed=SEEDS, changed=st.integers(0, B - 1))
+def test_parallel_sequences_are_independent(name: str, seed: int, changed: int) -> None:
+    """Law: other inputs and another state of one sequence leave the outputs of all others as they were."""
+    rng = np.random.default_rng(seed)
+    cell = cell_named(name, D, H)
+    params, inputs, state = random_params(cell, rng), rng.integers(D, size=(T, B)), random_state(cell, rng, B)
+    before, _ = run_forward(name, params, inputs, state)
+    inputs, state = inputs.copy(), state.copy()
+    inputs[:, changed] = (inputs[:, changed] + 1) % D
+    state[..., changed, :] *= -1
+    after, _ = run_forward(name, params, inputs, state)
+    others = np.arange(B) != changed
+    close(after[:, others], before[:, others], 1e-14)
+
+
+@every_cell
+@given(seed=SEEDS)
+def test_the_gradient_is_the_sum_over_sequences(name: str, seed: int) -> None:
+    """Law: the gradients of single sequences add up to those of all together."""
+    rng = np.random.default_rng(seed)
+    cell = cell_named(name, D, H)
+    params, inputs, state = random_params(cell, rng), rng.standard_normal((T, B, D)), random_state(cell, rng, B)
+    doutputs = rng.standard_normal((T, B, H))
+    _, together, dinputs = run_both_passes(name, params, inputs, state, doutputs)
+    assert dinputs is not None
+    total = {array: np.zeros_like(value) for array, value in params.items()}
+    for b in range(B):
+        own = slice(b, b + 1)
+        _, grads, own_dinputs = run_both_passes(name, params, inputs[:, own], state[..., own, :], doutputs[:, own])
+        assert own_dinputs is not None
+        close(own_dinputs, dinputs[:, own])
+        for array in total:
+            total[array] += grads[array]
+    for array in total:
+        close(together[array], total[array])
+
+
+@every_cell
+@given(seed=SEEDS, dtype=st.sampled_from([np.uint8, np.uint16, np.int32, np.int64]))
+def test_an_id_means_a_one_hot_vector(name: str, seed: int, dtype: type) -> None:
+    """Law: ids and the vectors they stand for give the same outputs and the same gradients."""
+    rng = np.random.default_rng(seed)
+    cell = cell_named(name, D, H)
+    params, ids = random_params(cell, rng), rng.integers(D, size=(T, B)).astype(dtype)
+    state, doutputs = random_state(cell, rng, B), rng.standard_normal((T, B, H))
+    by_id, id_grads, nothing = run_both_passes(name, params, ids, state, doutputs)
+    by_vector, vector_grads, dinputs = run_both_passes(name, params, np.eye(D)[ids], state, doutputs)
+    assert nothing is None and dinputs is not None and dinputs.shape == (T, B, D)
+    close(by_id, by_vector)
+    for array in params:
+        close(id_grads[array], vector_grads[array])
+
+
+@every_cell
+@pytest.mark.parametrize("sizes", [(2, 3, 4, 5), (5, 4, 3, 2), (1, 2, 3, 1), (4, 1, 1, 3)], ids=str)
+def test_backward_is_the_derivative_of_the_reference(
+    name: str, sizes: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    """Law: the gradients in parameters and inputs are those of the reference, for any gradient in the outputs."""
+    T, B, D, H = sizes
+    cell = cell_named(name, D, H)
+    params, inputs, state = random_params(cell, rng), rng.standard_normal((T, B, D)), random_state(cell, rng, B)
+    doutputs = rng.standard_normal((T, B, H))
+    _, grads, dinputs = run_both_passes(name, params, inputs, state, doutputs)
+
+    def loss(arrays: dict[str, Any]) -> Any:
+        return np.sum(doutputs * reference_window(name, arrays, arrays["inputs"], state)[0])
+
+    for array, expected in exact_gradients(loss, params | {"inputs": inputs}).items():
+        found = dinputs if array == "inputs" else grads[array]
+        assert found is not None
+        close(found, expected)
+
+
+@every_cell
+@pytest.mark.parametrize("batch", [96, 256])
+def test_backward_is_right_where_it_works_in_pieces(name: str, batch: int, rng: np.random.Generator) -> None:
+    """Law: as right at sizes where a window's derivatives are computed in pieces, of several steps or of one."""
+    T, D, H = 5, 3, 80
+    cell = cell_named(name, D, H)
+    params, inputs = random_params(cell, rng, 0.2), rng.standard_normal((T, batch, D))
+    state, doutputs = random_state(cell, rng, batch), rng.standard_normal((T, batch, H))
+    _, grads, dinputs = run_both_passes(name, params, inputs, state, doutputs)
+    assert dinputs is not None
+    arrays, gradients = params | {"inputs": inputs}, grads | {"inputs": dinputs}
+
+    def loss(arrays: dict[str, Any]) -> Any:
+        return np.sum(doutputs * reference_window(name, arrays, arrays["inputs"], state)[0])
+
+    for array in arrays:
+        direction = {other: np.zeros_like(value) for other, value in arrays.items()}
+        direction[array] = rng.standard_normal(arrays[array].shape)
+        expected = exact_derivative(loss, arrays, direction)
+        assert np.sum(gradients[array] * direction[array]) == pytest.approx(expected, rel=1e-10)
+
+
+@every_cell
+def test_backward_ends_at_the_first_step_of_the_window(name: str, rng: np.random.Generator) -> None:
+    """Law: backpropagation is truncated: the state is a constant, whatever windows the cell has read before."""
+    cell = cell_named(name, D, H)
+    params = random_params(cell, rng)
+    weights = cell.prepare(params)
+    first, second = rng.integers(D - 1, size=(T, B)), rng.integers(1, D, size=(T - 1, B))
+    doutputs = rng.standard_normal((T - 1, B, H))
+
+    _, state, tape = cell.forward(weights, first, random_state(cell, rng, B))
+    cell.backward(weights, tape, rng.standard_normal((T, B, H)), empty_grads(params))
+    _, _, tape = cell.forward(weights, second, state)
+    grads = empty_grads(params)
+    cell.backward(weights, tape, doutputs, grads)
+
+    _, alone, _ = run_both_passes(name, params, second, state, doutputs)
+    for array in params:
+        close(grads[array], alone[array])
+    assert not grads["W"][0].any(), "id 0 was read before the window only"
+
+
+@every_cell
+def test_backward_does_not_look_ahead(name: str, rng: np.random.Generator) -> None:
+    """Law: a loss on the first steps alone has the gradient of a window that ends there."""
+    cell = cell_named(name, D, H)
+    params, inputs, state = random_params(cell, rng), rng.standard_normal((T, B, D)), random_state(cell, rng, B)
+    doutputs = rng.standard_normal((T, B, H))
+    doutputs[3:] = 0
+    _, long, dinputs = run_both_passes(name, params, inputs, state, doutputs)
+    _, short, short_dinputs = run_both_passes(name, params, inputs[:3], state, doutputs[:3])
+    assert dinputs is not None and short_dinputs is not None and not dinputs[3:].any()
+    close(dinputs[:3], short_dinputs)
+    for array in params:
+        close(long[array], short[array])
+
+
+@every_cell
+@given(seed=SEEDS)
+def test_float32_is_close_to_float64(name: str, seed: int) -> None:
+    """Law: single precision changes only the last digits, forward and backward."""
+    rng = np.random.default_rng(seed)
+    cell = cell_named(name, D, 8)
+    params = {array: value.astype(np.float32) for array, value in random_params(cell, rng, 0.4).items()}
+    inputs, state = rng.integers(D, size=(20, B)), random_state(cell, rng, B).astype(np.float32)
+    doutputs = rng.standard_normal((20, B, 8)).astype(np.float32)
+    outputs, grads, _ = run_both_passes(name, params, inputs, state, doutputs)
+    wide = {array: value.astype(np.float64) for array, value in params.items()}
+    wide_outputs, wide_grads, _ = run_both_passes(
+        name, wide, inputs, state.astype(np.float64), doutputs.astype(np.float64)
+    )
+    assert outputs.dtype == np.float32 and wide_outputs.dtype == np.float64
+    close(outputs, wide_outputs, 5e-6)
+    for array in params:
+        close(grads[array], wide_grads[array], 1e-5)
+
+
+@every_cell
+def test_prepared_weights_are_a_copy(name: str, rng: np.random.Generator) -> None:
+    """Law: later changes of the params have no effect on prepared weights, forward or backward."""
+    cell = cell_named(name, D, H)
+    params, inputs, state = random_params(cell, rng), rng.standard_normal((T, B, D)), random_state(cell, rng, B)
+    doutputs = rng.standard_normal((T, B, H))
+    outputs, grads, dinputs = run_both_passes(name, params, inputs, state, doutputs)
+
+    weights = cell.prepare(params)
+    for value in params.values():
+        value += 1
+    again, _, tape = cell.forward(weights, inputs, state)
+    np.testing.assert_array_equal(again, outputs)
+    late_grads = empty_grads(params)
+    late_dinputs = cell.backward(weights, tape, doutputs, late_grads)
+    assert late_dinputs is not None and dinputs is not None
+    np.testing.assert_array_equal(late_dinputs, dinputs)
+    for array in params:
+        np.testing.assert_array_equal(late_grads[array], grads[array])
+
+
+@every_cell
+def test_arguments_are_left_as_they_are(name: str, rng: np.random.Generator) -> None:
+    """Law: params may be read-only, as those of a memory-mapped checkpoint are; so may doutputs."""
+    cell = cell_named(name, D, H)
+    params, doutputs = random_params(cell, rng), rng.standard_normal((T, B, H))
+    for array in (*params.values(), doutputs):
+        array.flags.writeable = False
+    run_both_passes(name, params, rng.integers(D, size=(T, B)), cell.zero_state(B), doutputs)
+
+
+@every_cell
+def test_initial_matrices(name: str, rng: np.random.Generator) -> None:
+    """Law: W is within 1/sqrt(H), each gate's U orthogonal and its own, up to a factor; every array is filled."""
+    H = 16
+    cell = cell_named(name, 7, H)
+    params = {array: np.full(shape, np.nan) for array, shape in cell.shapes.items()}
+    cell.initialise(params, rng)
+    assert all(np.isfinite(value).all() for value in params.values())
+    assert 0.2 < np.abs(params["W"]).max() <= 0.25
+    gates = np.split(params["U"], params["U"].shape[1] // H, axis=1)
+    for U in gates:
+        product = U @ U.T
+        close(product, product[0, 0] * np.eye(H))
+    assert all(not np.allclose(one, other) for one, other in pairwise(gates))
+
+
+@every_cell
+def test_a_text_starts_from_zeros(name: str) -> None:
+    """Law: the initial state is zeros in the cell's dtype, (..., B, H), and a new array each time."""
+    cell = cell_named(name, D, H, np.float32)
+    state = cell.zero_state(B)
+    assert state.shape[-2:] == (B, H) and state.dtype == np.float32 and not state.any()
+    assert not np.shares_memory(state, cell.zero_state(B))
+
+
+def refused(cell_or_model: Any, tape: Any, backward: Any) -> None:
+    """Whether a tape is refused by `activations` (where there are any) and by `backward`, with the same message."""
+    with pytest.raises(RuntimeError, match="run forward again"):
+        backward(tape)
+    if hasattr(cell_or_model, "activations"):
+        with pytest.raises(RuntimeError, match="run forward again"):
+            cell_or_model.activations(tape)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["", "bidirectional"])
+@every_cell
+def test_a_tape_is_used_once(name: str, bidirectional: bool, rng: np.random.Generator) -> None:
+    """Law: a tape that was used, overwritten by a later forward, or made by another cell is refused before writing."""
+    cell, other = (cell_named(name, D, H, bidirectional=bidirectional) for _ in range(2))
+    params = random_params(cell, rng)
+    weights, other_weights = cell.prepare(params), other.prepare(params)
+    inputs, state = rng.standard_normal((T, B, D)), cell.zero_state(B)
+    doutputs, grads = np.ones((T, B, cell.output_size)), empty_grads(params)
+
+    def backward(tape: Any) -> None:
+        cell.backward(weights, tape, doutputs, grads)
+
+    _, _, early = cell.forward(weights, inputs, state)
+    _, _, late = cell.forward(weights, inputs, state)
+    _, _, foreign = other.forward(other_weights, inputs, state)
+    refused(cell, early, backward)
+    refused(cell, foreign, backward)
+    assert all(np.isnan(grad).all() for grad in grads.values())
+    cell.activations(late)
+    backward(late)
+    kept = {array: grad.copy() for array, grad in grads.items()}
+    refused(cell, late, backward)
+    for array, grad in grads.items():
+        np.testing.assert_array_equal(grad, kept[array])
+
+
+@every_cell
+def test_a_forward_that_fails_has_overwritten_the_tape(name: str, rng: np.random.Generator) -> None:
+    """Law: what a later forward began to overwrite is not used, even if that forward raised an exception."""
+    cell = cell_named(name, D, H)
+    params = random_params(cell, rng)
+    weights, inputs = cell.prepare(params), rng.integers(D, size=(T, B))
+    _, _, tape = cell.forward(weights, inputs, cell.zero_state(B))
+    with pytest.raises(ValueError):
+        cell.forward(weights, inputs, cell.zero_state(B + 1))
+    refused(cell, tape, lambda tape: cell.backward(weights, tape, np.ones((T, B, H)), empty_grads(params)))
+
+
+@pytest.mark.parametrize("network", [{}, {"embedding": 3}, {"embedding": 4, "tied": True}, {"bidirectional": True}])
+@every_cell
+def test_the_tape_of_a_model_is_used_once(name: str, network: dict[str, Any], rng: np.random.Generator) -> None:
+    """Law: CharLM.backward refuses such a tape before it writes to any gradient."""
+    V = 7
+    model = CharLM(ModelSpec(V, hidden=4, layers=2, **network, **variants()[name]), np.float64)
+    params, ids = model.initial_params(rng), rng.integers(V, size=(T, B))
+    grads, dlogits = NamedArrays.like(params), rng.standard_normal((T, B, V))
+    grads.flat[...] = np.nan
+
+    def backward(tape: Any) -> None:
+        model.backward(params, tape, dlogits.copy(), grads)
+
+    _, _, early = model.forward(params, ids, model.zero_state(B))
+    _, _, late = model.forward(params, ids, model.zero_state(B))
+    refused(model, early, backward)
+    assert np.isnan(grads.flat).all()
+    backward(late)
+    kept = grads.flat.copy()
+    refused(model, late, backward)
+    np.testing.assert_array_equal(grads.flat, kept)
+    _, _, partly = model.forward(params, ids, model.zero_state(B))
+    cell = model.stack.cells[0]
+    cell.forward(partly.stack.weights[0], rng.standard_normal((T, B, cell.input_size)), cell.zero_state(B))
+    refused(model, partly, backward)  # one layer of it was overwritten
+    np.testing.assert_array_equal(grads.flat, kept)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [lambda kind: SequenceModel(D, H, 2, cell=kind), lambda kind: Cloze(D, H, cell=kind)],
+    ids=["sequence", "cloze"],
+)
+@pytest.mark.parametrize("kind", list(CELLS))
+def test_the_tape_of_a_sequence_network_is_used_once(
+    kind: str, network: Callable[[str], Any], rng: np.random.Generator
+) -> None:
+    """Law: SequenceModel and Cloze refuse such a tape before they write to any gradient."""
+    model: Any = network(kind)
+    params = model.initial_params(rng)
+    inputs = rng.integers(D, size=(T, B)) if isinstance(model, Cloze) else np.ones((T, B, D), np.float32)
+    grads = NamedArrays.like(params)
+    grads.flat[...] = np.nan
+    _, early = model.forward(params, inputs)
+    outputs, late = model.forward(params, inputs)
+
+    def backward(tape: Any) -> None:
+        model.backward(params, tape, np.ones_like(outputs), grads)
+
+    refused(model, early, backward)
+    assert np.isnan(grads.flat).all()
+    backward(late)
+    kept = grads.flat.copy()
+    refused(model, late, backward)
+    np.testing.assert_array_equal(grads.flat, kept)
+
+
+def memory_held(name: str, T: int, vectors: bool, bidirectional: bool = False) -> int:
+    """Bytes that a cell holds after two windows, its inputs and the gradient in its outputs not counted."""
     rng = np.random.default_rng(0)
+    B, D, H = 8, 6, 16
     inputs = rng.normal(size=(T, B, D)).astype(np.float32) if vectors else rng.integers(0, D, (T, B))
-    doutputs = np.ones((T, B, H), np.float32)
     tracemalloc.start()
-    cell = kind(D, H)
+    cell = cell_named(name, D, H, np.float32, bidirectional=bidirectional)
     params = NamedArrays(cell.shapes)
     grads = NamedArrays.like(params)
+    doutputs = np.ones((T, B, cell.output_size), np.float32)
     for _ in range(2):
         weights = cell.prepare(params)
         _, state, tape = cell.forward(weights, inputs, cell.zero_state(B))
         cell.backward(weights, tape, doutputs, grads)
-    del state, tape
+    del state, tape, doutputs
     gc.collect()
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return held
 
 
-@pytest.mark.parametrize("vectors", [False, True], ids=["ids", "vectors"])
-@pytest.mark.parametrize("kind", [GRU, GRUResetAfter, LSTM, RNN])
-def test_a_window_takes_what_is_stated(kind: type[Cell], vectors: bool) -> None:
-    """Law: n more time steps hold n B times what the docstring says, within 2 %."""
-    stated = LAW.search(kind.__doc__ or "")
-    assert stated is not None
-    scalars = int(stated[1]) * H + (D if vectors else 0)
-    short, long = 200, 600
-    allocated(kind, short, vectors)  # what is imported and cached at the first use is not of the cell
-    grown = allocated(kind, long, vectors) - allocated(kind, short, vectors)
+@pytest.mark.parametrize("inputs", ["ids", "vectors", "bidirectional"])
+@every_cell
+def test_a_window_takes_scalars_per_unit(name: str, inputs: str) -> None:
+    """Law: n more time steps hold n B (H scalars_per_unit) scalars, and n B D more for vectors, within 2 %."""
+    B, D, H, short, long = 8, 6, 16, 200, 600
+    of_cell = cell_named(name, D, H, bidirectional=inputs == "bidirectional")
+    scalars = of_cell.scalars_per_unit * H + (D if inputs == "vectors" else 0)
+    options = inputs == "vectors", inputs == "bidirectional"
+    memory_held(name, short, *options)  # what is imported and cached at the first use is not of the cell
+    grown = memory_held(name, long, *options) - memory_held(name, short, *options)
     assert grown / (SCALAR * B * (long - short)) == pytest.approx(scalars, rel=0.02)
+
+
+@every_cell
+def test_the_second_window_allocates_next_to_nothing(name: str, rng: np.random.Generator) -> None:
+    """Law: working memory is kept: another window of the same shape allocates less than an array (T, B, H)."""
+    T, B, D, H = 64, 16, 30, 64
+    cell = cell_named(name, D, H, np.float32)
+    params = {array: value.astype(np.float32) for array, value in random_params(cell, rng, 0.1).items()}
+    weights, grads = cell.prepare(params), {array: np.zeros_like(value) for array, value in params.items()}
+    inputs, doutputs = rng.integers(D, size=(T, B)), np.ones((T, B, H), np.float32)
+
+    def window(state: Array) -> Array:
+        _, state, tape = cell.forward(weights, inputs, state)
+        cell.backward(weights, tape, doutputs, grads)
+        return state
+
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        state = window(cell.zero_state(B))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        window(state)
+        held_again, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    one_array = SCALAR * T * B * H
+    assert held - before > one_array
+    assert peak - held < one_array
+    assert held_again - held < one_array / 20
+
+
+def test_variants_are_all_cells_with_all_their_options() -> None:
+    """Law: each kind once per value of its options; every one is a valid ModelSpec, under a name of its own."""
+    assert list(variants()) == ["gru before", "gru after", "lstm", "rnn tanh", "rnn relu"]
+    for name, fields in variants().items():
+        assert list(fields) == ["cell", *CELLS[fields["cell"]].options]
+        assert name.split()[0] == fields["cell"]
+        assert ModelSpec(5, **fields).cell == fields["cell"]
+    types = {type(cell_named(name, D, H)) for name in variants()}
+    assert len(types) == 4  # a plain network is one class with two activations
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "expected"),
+    [
+        ("transformer", {}, r"a cell must be one of gru, lstm, rnn, not 'transformer'"),
+        ("gru", {"reset": "never"}, r"reset must be one of before, after, not 'never'"),
+        ("rnn", {"activation": "sine"}, r"activation must be one of tanh, relu, not 'sine'"),
+    ],
+)
+def test_an_unknown_cell_is_refused(kind: str, options: dict[str, str], expected: str) -> None:
+    """Law: with the values there are; an option of another kind is ignored."""
+    with pytest.raises(ValueError, match=expected):
+        make_cell(kind, D, H, **options)
+    assert all(make_cell("lstm", D, H, **{option: "x"}).shapes for option in OPTIONS)

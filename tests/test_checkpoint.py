@@ -16,7 +16,7 @@ from runs import bits_of, few_examples, some_checkpoint, trained_run
 from safetensors.numpy import load_file, save_file
 
 from charlm.errors import CheckpointError
-from charlm.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 ALPHABETS = ("ab", "\n aé", "αβγδ\u2028", "\U0001f600x\u0301\ufeff")
 

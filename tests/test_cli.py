@@ -30,8 +30,8 @@ from runs import (
 )
 
 from charlm.cli import COMMANDS
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.run import Run
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.run import Run
 
 Capture = pytest.CaptureFixture[str]
 RUN_FILES = {".lock", "config.json", "baselines.json", "mix.json", "metrics.jsonl", "loss.png"}

@@ -16,7 +16,7 @@ import pytest
 from runs import LANTERNS, TINY_OPTIONS, charlm_command, charlm_process, environment, trained_run
 
 from charlm.cli import COMMANDS
-from charlm.store.checkpoint import load_checkpoint
+from charlm.runs.checkpoint import load_checkpoint
 
 TRAIN = ("train", "short.txt", *TINY_OPTIONS, "--out", "run")
 CALLS = {

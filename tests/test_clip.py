@@ -1,4 +1,4 @@
-"""Clipping: a shorter gradient in the same direction, or every element within bounds."""
+"""Clipping: a shorter gradient of the same direction, or every element within bounds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_norm_is_the_length_of_all_gradients_as_one_vector() -> None:
 
 @given(SEEDS, st.floats(1e-3, 1e3), st.sampled_from([np.float32, np.float64]))
 def test_clipping_shortens_and_keeps_the_direction(seed: int, max_norm: float, dtype: type) -> None:
-    """Longer gradients get the length `max_norm`, shorter ones stay bit for bit; what comes back is the old length."""
+    """Longer gradients get the length `max_norm`, shorter ones stay bit for bit; the old length is returned."""
     grads = some_grads(seed, dtype)
     before, arrays = as_one_vector(grads), dict(grads)
     length = math.sqrt(math.fsum(float(g) ** 2 for g in before))
@@ -49,7 +49,7 @@ def test_clipping_shortens_and_keeps_the_direction(seed: int, max_norm: float, d
     assert all(grads[name] is arrays[name] and grads[name].dtype == dtype for name in grads), "not in place"
 
 
-def test_no_gradient_is_no_problem() -> None:
+def test_a_gradient_of_zeros_stays() -> None:
     """Zeros stay zeros."""
     grads = {"W": np.zeros((2, 2), np.float32)}
     assert clip_by_global_norm(grads, 1.0) == 0
@@ -65,7 +65,7 @@ def test_a_gradient_whose_squares_overflow_keeps_its_direction() -> None:
 
 @given(SEEDS, st.floats(1e-3, 10))
 def test_clipping_by_value_bounds_each_element(seed: int, limit: float) -> None:
-    """Elements beyond +-limit come to the bound they passed, all others stay; in place."""
+    """Elements beyond +-limit are set to that bound, all others stay; in place."""
     grads = some_grads(seed)
     before, arrays = as_one_vector(grads), dict(grads)
     clip_by_value(grads, limit)
@@ -76,7 +76,7 @@ def test_clipping_by_value_bounds_each_element(seed: int, limit: float) -> None:
 
 @given(SEEDS, st.floats(0.1, 100))
 def test_pytorch_agrees(seed: int, max_norm: float) -> None:
-    """The same as torch.nn.utils.clip_grad_norm_, but for the 1e-6 that it adds to the norm."""
+    """The same as torch.nn.utils.clip_grad_norm_, except for the 1e-6 that it adds to the norm."""
     torch = pytest.importorskip("torch")
     grads = some_grads(seed)
     theirs = []

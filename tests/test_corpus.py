@@ -1,21 +1,22 @@
-"""Reading texts: the same text gives the same ids whatever way it came, and what is no text is refused in one line."""
+"""The same text gives the same ids from any kind of source, and anything else is refused in one line."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from runs import LANTERNS, few_examples, give_stdin
 
+from charlm.config import TrainSpec
+from charlm.corpus import corpus as corpus_module
+from charlm.corpus.corpus import Corpus, read_corpus
+from charlm.corpus.reader import read_texts
 from charlm.errors import CorpusError
-from charlm.store import corpus as corpus_module
-from charlm.store.corpus import Corpus, read_corpus
-from charlm.store.reading import read_texts
 
 
 def text_of(corpus: Corpus) -> str:
@@ -36,7 +37,7 @@ def refusal(*sources: str | Path) -> str:
 
 
 def test_a_file() -> None:
-    """Law: the text, its sha256 as UTF-8, its ids and where it came from; nothing changed, nothing noted."""
+    """Law: its text, its sha256, its ids and its source; nothing is changed or noted."""
     corpus = read_corpus(LANTERNS)
     text = LANTERNS.read_text(encoding="utf-8")
     assert text_of(corpus) == text
@@ -52,8 +53,8 @@ text_strategy = st.text(st.characters(exclude_categories=["Cs"], exclude_charact
 
 @few_examples
 @given(text=text_strategy)
-def test_one_text_on_many_ways(tmp_path: Path, text: str) -> None:
-    """Law: plain, gz, stdin, with BOM, with CRLF, from a folder: the same ids and sha256."""
+def test_one_text_from_many_sources(tmp_path: Path, text: str) -> None:
+    """Law: plain, gz, stdin, with BOM, with CRLF, from a folder: the same text and sha256."""
     data = text.encode()
     crlf = text.replace("\n", "\r\n").encode()
     sources: list[str | Path] = [
@@ -75,7 +76,7 @@ def test_one_text_on_many_ways(tmp_path: Path, text: str) -> None:
 
 
 def test_folders_are_read_in_sorted_order(tmp_path: Path) -> None:
-    """Law: every .txt and .txt.gz below, nested ones too, sorted by path; other files are left alone."""
+    """Law: every .txt and .txt.gz below, nested ones too, sorted by path; other files are ignored."""
     write(tmp_path / "b.txt", "second\n")
     write(tmp_path / "a" / "z" / "deep.txt.gz", gzip.compress(b"first\n"))
     write(tmp_path / "c.txt", "third\n")
@@ -96,13 +97,13 @@ def test_folders_are_read_in_sorted_order(tmp_path: Path) -> None:
     ],
 )
 def test_every_text_starts_on_a_new_line(parts: list[str], joined: str, tmp_path: Path) -> None:
-    """Law: no character is lost, and a line end comes in only where one is missing; the order is the given one."""
+    """Law: no character is lost, and a line end is added only if one is missing; the order is the given one."""
     paths = [write(tmp_path / f"{9 - number}.txt", part) for number, part in enumerate(parts)]
     assert text_of(read_corpus(paths)) == joined
 
 
 def test_the_name_and_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: named after the first source, or as asked; sources are absolute, so that a resume finds them anywhere."""
+    """Law: named after the first source, or as asked; sources are absolute, so that a resume finds them."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a b.txt.gz", gzip.compress(b"ab"))
     write(tmp_path / "two.txt", b"cd")
@@ -116,78 +117,21 @@ def test_the_name_and_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (corpus.name, corpus.sources) == ("stdin", ("-",))
 
 
-@pytest.mark.parametrize(
-    ("data", "text", "notes"),
-    [
-        (b"\xef\xbb\xbfab", "ab", 1),
-        (b"a\r\nb\r\n\r\n", "a\nb\n\n", 1),
-        (b"a\rb\r", "a\nb\n", 1),
-        (b"a\r\r\nb\n\r", "a\n\nb\n\n", 1),
-        (b"\xef\xbb\xbfa\r\nb\r", "a\nb\n", 2),
-        ("a\ufeffb\u2028\x85\x0c".encode(), "a\ufeffb\u2028\x85\x0c", 0),
-    ],
-)
-def test_what_is_cleaned_is_noted_once(data: bytes, text: str, notes: int, tmp_path: Path) -> None:
-    """Law: a mark at the very beginning goes, line ends fold, all else stays; one note each, which names the file."""
-    corpus = read_corpus(write(tmp_path / "x.txt", data))
-    assert text_of(corpus) == text
-    assert len(corpus.notes) == notes and all("x.txt" in note for note in corpus.notes)
-
-
-@pytest.mark.parametrize(
-    ("data", "line", "column"),
-    [
-        (b"\xff", 1, 1),
-        (b"abc\nd\xe9f\n", 2, 2),
-        ("äöü\né".encode() + b"\xc3", 2, 2),
-        (b"ab\n" * 999 + b"ab\xed\xa0\x80", 1000, 3),
-    ],
-)
-def test_not_utf8_says_where(data: bytes, line: int, column: int, tmp_path: Path) -> None:
-    """Law: line and column, counted from 1 in characters, and the byte."""
-    message = refusal(write(tmp_path / "x.txt", data))
-    assert f"line {line}, column {column}:" in message
-    assert "UTF-8" in message and "x.txt" in message
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf16(encoding: str, tmp_path: Path) -> None:
-    """Law: refused; with a mark it is called by its name."""
-    data = "Lanterns\n".encode(encoding)
-    message = refusal(write(tmp_path / "x.txt", data))
-    assert "NUL" in message if encoding != "utf-16" else "UTF-16" in message
-
-
-def test_utf16_big_end_first_with_mark(tmp_path: Path) -> None:
-    assert "UTF-16" in refusal(write(tmp_path / "x.txt", b"\xfe\xff" + "ab".encode("utf-16-be")))
-
-
-def test_nul(tmp_path: Path) -> None:
-    """Law: a NUL means that this is no text; its line is told."""
-    message = refusal(write(tmp_path / "x.txt", b"ab\ncd\0"))
-    assert "NUL" in message and "line 2" in message
-
-
 def test_too_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: nothing at all, and one distinct character, are two different messages."""
+    """Law: an empty text and one distinct character have different messages."""
     empty = write(tmp_path / "empty.txt", b"")
     assert "is empty" in refusal(empty)
     assert "is empty" in refusal(write(tmp_path / "mark.txt", b"\xef\xbb\xbf"))
     assert "is empty" in refusal(write(tmp_path / "empty.txt.gz", gzip.compress(b"")))
     for data in (b"a", b"aaaa", b"\n\n\r\n"):
-        message = refusal(write(tmp_path / "one.txt", data))
-        assert "one distinct character" in message
+        assert "one distinct character" in refusal(write(tmp_path / "one.txt", data))
+    assert "is empty" in refusal(empty, write(tmp_path / "empty2.txt", b""))
     give_stdin(monkeypatch, b"")
     assert "standard input" in refusal("-")
 
 
-def test_several_empty_files_are_empty(tmp_path: Path) -> None:
-    """Law: joining adds nothing to nothing."""
-    assert "is empty" in refusal(write(tmp_path / "1.txt", b""), write(tmp_path / "2.txt", b""))
-
-
-def test_what_is_not_there(tmp_path: Path) -> None:
-    """Law: missing files, folders without texts and dangling links are told by name."""
+def test_missing_sources(tmp_path: Path) -> None:
+    """Law: missing files, folders without texts and dangling links are refused by name."""
     assert "no such file" in refusal(tmp_path / "missing.txt")
     (tmp_path / "folder").mkdir()
     assert "folder" in refusal(tmp_path / "folder")
@@ -198,7 +142,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
 
 
 def test_gzip_that_is_not_whole(tmp_path: Path) -> None:
-    """Law: cut at any place, altered, or not gzip at all: one line that says so."""
+    """Law: cut anywhere, altered, or not gzip at all: refused."""
     data = gzip.compress(LANTERNS.read_bytes())
     for length in (1, 2, 9, 10, 11, 100, len(data) - 9, len(data) - 8, len(data) - 1):
         assert "gzip" in refusal(write(tmp_path / "x.txt.gz", data[:length]))
@@ -209,20 +153,31 @@ def test_gzip_that_is_not_whole(tmp_path: Path) -> None:
     assert "gzip" in refusal(write(tmp_path / "x.txt.gz", b"plain text"))
 
 
-def test_unreadable(tmp_path: Path) -> None:
-    """Law: a file without permission is told, not skipped."""
-    path = write(tmp_path / "x.txt", b"ab")
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
-    assert "x.txt" in refusal(path)
-    assert "x.txt" in refusal(tmp_path)
-
-
 def test_the_usual_start_looks_at_the_beginning_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: the character that most often begins a line, the first one too; of a long text, in its beginning."""
+    """Law: the character that most often begins a line, the first line included; of a long text, in its beginning."""
     text = "a\n\n\nb\nac\n" + "b\n" * 50
     corpus = read_corpus(write(tmp_path / "x.txt", text))
     assert corpus.usual_start == "b"
     monkeypatch.setattr(corpus_module, "BEGINNING", 10)
     assert corpus.usual_start == "a"
+
+
+@few_examples
+@given(
+    text=st.text("ab\n", max_size=60).map("ab".__add__),
+    fraction=st.floats(0.01, 0.99),
+    limit=st.integers(1, 30),
+)
+def test_the_split(text: str, fraction: float, limit: int, tmp_path: Path) -> None:
+    """Law: the validation part is that fraction at the end, within the limit and never empty; the rest is trained on."""
+    corpus = read_corpus(write(tmp_path / "x.txt", text))
+    spec = TrainSpec(val_fraction=fraction, val_limit=limit)
+    length = min(max(1, round(len(text) * fraction)), limit)
+    if len(text) - length < 2:
+        with pytest.raises(CorpusError, match="too short"):
+            corpus.split(spec)
+        return
+    training, validation = corpus.split(spec)
+    assert corpus.vocabulary.decode(training) + corpus.vocabulary.decode(validation) == text
+    assert len(validation) == length
+    assert np.shares_memory(training, corpus.ids) and np.shares_memory(validation, corpus.ids)

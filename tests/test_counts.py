@@ -17,10 +17,10 @@ from refusals import SEEDS, no_waiting_for_the_disk, put, refusal, refused_or
 from runs import Faults, copy_of_trained_run, few_examples
 
 from charlm.errors import CheckpointError, RunError, StorageError
-from charlm.ngram import Counts
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.counts import load_ngram, save_counts
-from charlm.store.run import newest_run
+from charlm.predict.ngram import Counts
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.predict.ngram_file import load_ngram, save_counts
+from charlm.runs.run import newest_run
 
 V = 6
 COUNTS = Counts.of(np.random.default_rng(0).integers(0, V - 1, 300), V, 4)

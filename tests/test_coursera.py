@@ -1,4 +1,4 @@
-"""A GRU network with concatenated weights [h; x], batch in the columns, as Coursera's deep-learning course writes it.
+"""A GRU network with concatenated weights [h; x], batch in the columns, in the notation of Coursera's course.
 
     Gu = sigmoid(Wu [c; x] + bu)       Gr = sigmoid(Wr [c; x] + br)
     c~ = tanh(Wc [Gr * c; x] + bc)     c' = Gu * c~ + (1 - Gu) * c       y^ = softmax(Wy c' + by)
@@ -10,8 +10,9 @@ complex-step derivatives, exact to rounding and independent of any backward pass
 from __future__ import annotations
 
 import numpy as np
+from gradient_check import exact_gradients
 
-from charlm.nn.arrays import NamedArrays
+from charlm.arrays import NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.sequence import SequenceModel
 
@@ -29,7 +30,7 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
 
 def course_loss(weights: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray) -> tuple[complex, np.ndarray]:
     """Summed cross-entropy and the probabilities (V, M, T); x (D, M, T), y (M, T)."""
-    c = np.zeros((H, M), dtype=weights["Wu"].dtype)
+    c = np.zeros((H, M))
     loss, probabilities = 0.0, []
     for t in range(T):
         joined = np.concatenate([c, x[:, :, t]])
@@ -46,11 +47,11 @@ def course_loss(weights: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray) ->
 def ours_from(course: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The course's arrays, weights or gradients, in our names, shapes and order."""
     return {
-        "layer0.U": np.hstack([course[f"{'d' if 'dWu' in course else ''}W{g}"][:, :H].T for g in "urc"]),
-        "layer0.W": np.hstack([course[f"{'d' if 'dWu' in course else ''}W{g}"][:, H:].T for g in "urc"]),
-        "layer0.b": np.concatenate([course[f"{'d' if 'dWu' in course else ''}b{g}"][:, 0] for g in "urc"]),
-        "readout.W": course["dWy" if "dWu" in course else "Wy"].T,
-        "readout.b": course["dby" if "dWu" in course else "by"][:, 0],
+        "layer0.U": np.hstack([course[f"W{gate}"][:, :H].T for gate in "urc"]),
+        "layer0.W": np.hstack([course[f"W{gate}"][:, H:].T for gate in "urc"]),
+        "layer0.b": np.concatenate([course[f"b{gate}"][:, 0] for gate in "urc"]),
+        "readout.W": course["Wy"].T,
+        "readout.b": course["by"][:, 0],
     }
 
 
@@ -59,14 +60,7 @@ def test_course_network_equals_ours(rng: np.random.Generator) -> None:
     weights = {name: 0.6 * rng.standard_normal(shape) for name, shape in SHAPES.items()}
     x, y = rng.standard_normal((D, M, T)), rng.integers(0, V, (M, T))
     _, probabilities = course_loss(weights, x, y)
-    derivatives = {}
-    for name, array in weights.items():
-        slope = np.empty(array.shape)
-        for index in np.ndindex(array.shape):
-            moved = {key: value.astype(complex) for key, value in weights.items()}
-            moved[name][index] += 1e-30j
-            slope[index] = course_loss(moved, x, y)[0].imag / 1e-30
-        derivatives["d" + name] = slope
+    derivatives = exact_gradients(lambda moved: course_loss(moved, x, y)[0], weights)
 
     model = SequenceModel(D, H, V, cell="gru", bidirectional=False, dtype=np.float64)
     params = NamedArrays(model.shapes, np.float64)

@@ -1,7 +1,7 @@
 """What gates are for: keeping one thing while many others pass by, and replacing it when a new one comes.
 
-A stream of random distractors holds a key now and then. At every step the network is asked for the newest key; what
-counts is how often it errs when that key is DELAY or more steps old.
+A sequence of random distractors holds a key now and then. At every step the network is asked for the newest key; its
+error is measured where that key is DELAY or more steps old.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charlm.nn.arrays import Ids, NamedArrays
+from charlm.arrays import Ids, NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.optim.clip import clip_by_global_norm
@@ -19,7 +19,7 @@ KEYS, DISTRACTORS = 8, 8
 DELAY, STEPS, BATCH, HIDDEN, UPDATES = 60, 150, 32, 32, 250
 
 
-def stream(rng: np.random.Generator) -> tuple[Ids, Ids, Ids]:
+def sequences(rng: np.random.Generator) -> tuple[Ids, Ids, Ids]:
     """Characters (T, B), the newest key at each, and how old it is. The first character is a key."""
     characters = rng.integers(KEYS, KEYS + DISTRACTORS, (STEPS, BATCH))
     is_key = rng.random((STEPS, BATCH)) < 1 / DELAY
@@ -31,14 +31,14 @@ def stream(rng: np.random.Generator) -> tuple[Ids, Ids, Ids]:
 
 
 def late_error(cell: str, learning_rate: float) -> float:
-    """Share of wrong answers on old keys, over the last tenth of training on ever new streams."""
+    """Share of wrong answers on old keys, over the last tenth of training on ever new sequences."""
     rng = np.random.default_rng(0)
     model = CharLM(ModelSpec(KEYS + DISTRACTORS, HIDDEN, cell=cell))
     params = model.initial_params(rng)
     grads, optimizer = NamedArrays.like(params), Adam(params)
     wrong, asked = 0, 0
     for update in range(UPDATES):
-        characters, newest, age = stream(rng)
+        characters, newest, age = sequences(rng)
         logits, _, tape = model.forward(params, characters, model.zero_state(BATCH))
         if update >= 0.9 * UPDATES:
             old = age >= DELAY
@@ -53,10 +53,10 @@ def late_error(cell: str, learning_rate: float) -> float:
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_gated_cells_recall(cell: str) -> None:
-    """At equal size, a GRU and an LSTM name the newest key, however old."""
+    """At equal size, a GRU and an LSTM recall the newest key, however old."""
     assert late_error(cell, 0.02) < 0.05
 
 
 def test_plain_network_does_not_recall() -> None:
-    """A plain tanh network errs often, at every learning rate that we give it (chance is 7 of 8)."""
+    """A plain tanh network errs often, at every learning rate tried (chance is 7 of 8)."""
     assert min(late_error("rnn", rate) for rate in (0.01, 0.02, 0.04)) > 0.3

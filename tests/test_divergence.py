@@ -26,16 +26,16 @@ from runs import (
     tiny_run,
 )
 
-from charlm import training
+from charlm.training import loop as training
 from charlm.errors import DivergenceError, StorageError
 from charlm.optim.optimizers import OPTIMIZERS
-from charlm.scoring import Score, score_ids
-from charlm.starting import new_run
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.corpus import Corpus
-from charlm.store.run import Run
-from charlm.trained import load
-from charlm.training import train
+from charlm.scoring.score import Score, score_ids
+from charlm.training.new_run import new_run
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.corpus.corpus import Corpus
+from charlm.runs.run import Run
+from charlm.trained_model import load
+from charlm.training.loop import train_steps
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_memory_that_overflows_is_a_divergence(
     """Law: a slope whose square is no number any more is seen, though loss, norm and parameters are finite."""
     run = tiny_run(tmp_path / "run", corpus, replace(TINY, optimizer=optimizer, clip_norm=None))
     Explosions(monkeypatch, {12}, nats=3.0, slope=1e25)
-    for progress in train(run, corpus):
+    for progress in train_steps(run, corpus):
         assert math.isfinite(progress.gradient_norm)
         for path in run.path.glob("*.safetensors"):
             load_checkpoint(path)
@@ -117,7 +117,7 @@ def test_whatever_the_learning_rate(
     run = new_run(corpus, tmp_path_factory.mktemp("rate") / "run", spec, **{"hidden": 8} | cell | size)
     for _ in range(2):
         try:
-            for progress in train(Run.open(run.path), corpus):
+            for progress in train_steps(Run.open(run.path), corpus):
                 assert math.isfinite(progress.nats + progress.gradient_norm + progress.learning_rate)
                 if progress.evaluated:
                     only_numbers_on_the_disk(run)
@@ -127,7 +127,7 @@ def test_whatever_the_learning_rate(
         else:
             assert load_checkpoint(run.last_path).step == 24 and run.best_path.exists()
         only_numbers_on_the_disk(run)
-    assert run.resume_point().skipped == ()
+    assert find_resume_point(run).skipped == ()
     assert len("".join(load(run.path).sample("T", length=20))) == 20
 
 
@@ -192,7 +192,7 @@ def test_going_back_outlives_a_stop_and_a_crash(
     whole = run_to_end(tiny_run(tmp_path / "whole", corpus), corpus)
     run = tiny_run(tmp_path / "run", corpus)
     Explosions(monkeypatch, {14})
-    updates = train(run, corpus)
+    updates = train_steps(run, corpus)
     for progress in updates:
         if progress.rollbacks and progress.step == step:
             break

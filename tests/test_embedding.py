@@ -1,4 +1,4 @@
-"""A row look-up is a one-hot matmul, and its way back is a sum by id."""
+"""A row look-up is a one-hot product, and its backward pass is a sum by id."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.nn.arrays import Buffers
-from charlm.nn.embedding import is_ids, project, project_back, sum_rows_by_id
+from charlm.arrays import Buffers
+from charlm.nn.embedding import is_ids, project, project_backward, sum_rows_by_id
 
 ID_DTYPES = [np.uint8, np.uint16, np.int32, np.int64]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -31,30 +31,30 @@ def test_ids_are_projected_as_one_hot_vectors(seed: int, dtype: type) -> None:
 
 @given(SEEDS)
 def test_vectors_are_projected_one_by_one(seed: int) -> None:
-    """project(x)[g, t, b] = x[t, b] @ W[g] + b[g] for every gate, step and stream."""
+    """project(x)[t, g, b] = x[t, b] @ W[g] + b[g] for every step, gate and sequence."""
     rng = np.random.default_rng(seed)
     x, W, b = rng.standard_normal((T, B, D)), rng.standard_normal((G, D, H)), rng.standard_normal((G, H))
     out = project(x, W, b, np.full((T, G, B, H), np.nan), Buffers(np.float64))
-    for g, t, stream in np.ndindex(G, T, B):
-        np.testing.assert_allclose(out[t, g, stream], x[t, stream] @ W[g] + b[g], rtol=0, atol=1e-13)
+    for g, t, sequence in np.ndindex(G, T, B):
+        np.testing.assert_allclose(out[t, g, sequence], x[t, sequence] @ W[g] + b[g], rtol=0, atol=1e-13)
 
 
 @given(SEEDS, st.booleans())
-def test_the_way_back_is_the_transposed_product(seed: int, by_id: bool) -> None:
-    """dW = x^T da and db = the sum of da over steps and streams, for each gate, for ids and for vectors."""
+def test_the_backward_pass_is_the_transposed_product(seed: int, by_id: bool) -> None:
+    """dW = x^T da and db = the sum of da over steps and sequences, for each gate, for ids and for vectors."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(D, size=(T, B))
     x = np.eye(D)[ids] if by_id else rng.standard_normal((T, B, D))
     da = rng.standard_normal((G, T, B, H))
     dW, db = np.full((G, D, H), np.nan), np.full((G, H), np.nan)
-    project_back(ids if by_id else x, da, dW, db)
+    project_backward(ids if by_id else x, da, dW, db)
     np.testing.assert_allclose(dW, np.einsum("tbd,gtbh->gdh", x, da), rtol=0, atol=1e-13)
     np.testing.assert_allclose(db, da.sum(axis=(1, 2)), rtol=0, atol=1e-13)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.sampled_from(ID_DTYPES), SEEDS)
 def test_rows_are_summed_by_id(ids: list[int], dtype: type, seed: int) -> None:
-    """What np.add.at gives, for any ids; rows of ids that do not occur are zero."""
+    """As np.add.at, for any ids; rows of ids that do not occur are zero."""
     rows = np.random.default_rng(seed).standard_normal((len(ids), H))
     expected, out = np.zeros((10, H)), np.full((10, H), np.nan)
     np.add.at(expected, ids, rows)

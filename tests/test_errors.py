@@ -1,4 +1,4 @@
-"""What comes out of files stands in messages without breaking them."""
+"""Values from files are quoted in messages as one short printable line."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from hypothesis import strategies as st
 
 from charlm.errors import MOST_QUOTED, in_short
 
-ANY_TEXT = st.text(st.characters(), max_size=500)  # halves of surrogate pairs, too
+ANY_TEXT = st.text(st.characters(), max_size=500)  # lone surrogates, too
 
 
 @given(ANY_TEXT)
 def test_one_short_printable_line(text: str) -> None:
-    """Law: whatever it is given, it gives one line that can be printed and has an end."""
+    """Law: any text gives one printable line of bounded length."""
     line = in_short(text)
     assert line.isprintable() and len(line) <= MOST_QUOTED
     line.encode()
 
 
 @given(st.text(st.sampled_from("ab 'é語"), max_size=MOST_QUOTED))
-def test_ordinary_text_stays(text: str) -> None:
-    """Law: what is short and plain is left alone, but for its white space."""
+def test_ordinary_text_is_unchanged(text: str) -> None:
+    """Law: short printable text changes in nothing but its white space."""
     assert in_short(text) == " ".join(text.split())
 
 
 @pytest.mark.parametrize(
-    ("foreign", "line"),
+    ("value", "line"),
     [
         ("a\nb\r\nc", "a b c"),
         ("\x1b[2Jx", r"\x1b[2Jx"),
@@ -36,6 +36,6 @@ def test_ordinary_text_stays(text: str) -> None:
         ("a" * 10**6, "a" * (MOST_QUOTED - 3) + "..."),
     ],
 )
-def test_examples(foreign: object, line: str) -> None:
-    """Line ends become spaces, control characters are spelt out, the end of what is long is left out."""
-    assert in_short(foreign) == line
+def test_examples(value: object, line: str) -> None:
+    """Line ends become spaces, control characters are escaped, long values are cut."""
+    assert in_short(value) == line

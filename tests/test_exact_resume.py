@@ -14,10 +14,10 @@ from runs import CELLS, TINY, Faults, HandClock, bits_of_run, run_to_end, sample
 
 from charlm.optim import optimizers
 from charlm.optim.schedules import SHAPES
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.corpus import Corpus
-from charlm.store.run import Run
-from charlm.training import train
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.corpus.corpus import Corpus
+from charlm.runs.run import Run
+from charlm.training.loop import train_steps
 
 EPOCH = 7  # windows of TINY in an epoch of short_corpus
 
@@ -49,7 +49,7 @@ def ended(how: str, run: Run, corpus: Corpus, step: int) -> Run:
         stop_at(run, corpus, step)
         assert load_checkpoint(run.last_path).step == step
         return Run.open(run.path)
-    for progress in train(run, corpus):
+    for progress in train_steps(run, corpus):
         if progress.step == step:
             return Run.open(shutil.copytree(run.path, run.path.with_name("killed")))
     raise AssertionError(f"it has no update {step}")
@@ -122,8 +122,8 @@ def test_minutes_after_a_kill(
     clock = HandClock(monkeypatch, 2.0)
     run = ended("killed", tiny_run(tmp_path / "run", corpus, spec), corpus, step)
     clock.now += 10_000
-    seen = list(train(run, corpus))
-    straight = list(train(tiny_run(tmp_path / "straight", corpus, spec), corpus))
+    seen = list(train_steps(run, corpus))
+    straight = list(train_steps(tiny_run(tmp_path / "straight", corpus, spec), corpus))
     assert len(seen) == rest
     assert [p.learning_rate for p in seen] == pytest.approx([p.learning_rate for p in straight[-rest:]])
     assert seen[-1].share == 1 and seen[-1].evaluated

@@ -1,4 +1,4 @@
-"""A disk that is full, or a system that takes no larger files: told in one line, and nothing that was saved is lost."""
+"""A full disk, or a limit on the size of files: one line says so, and nothing that was saved is lost."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from runs import (
     short_corpus,
 )
 
-from charlm.store.atomic import write_atomic
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.counts import load_ngram
-from charlm.store.run import Run, is_run
+from charlm.cli import progress
+from charlm.files.atomic import write_atomic
+from charlm.plotting.loss import plot
+from charlm.predict.ngram_file import load_ngram
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.run import Run, is_run
 
 OPTIONS = (*TINY_OPTIONS, "--rng-seed", 3, "--quiet")
 LIMITED = """
@@ -38,7 +40,7 @@ os.execv(sys.executable, [sys.executable, "-m", "charlm", *sys.argv[2:]])
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The bits of a run for which there was room."""
+    """The bits of a run with enough space."""
     folder = tmp_path_factory.mktemp("room")
     short_corpus(folder)
     assert charlm_process("train", "short.txt", *OPTIONS, "--out", "run", cwd=folder).code == 0
@@ -53,16 +55,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def all_is_whole(path: Path) -> bool:
-    """Whether what lies in a run directory can be used, and there is nothing half written beside it."""
+    """Whether all files of a run directory can be read, and none is unfinished."""
     run = Run.open(path) if is_run(path) else Run(path, {})
     run.metrics()
     if run.ngram_path.exists():
-        load_ngram(run.ngram_path, run.config["model"]["vocabulary"])
+        load_ngram(run.ngram_path, run.config["model"]["vocabulary"], start=0)
     return all(load_checkpoint(file) for file in path.glob("*.safetensors")) and not list(path.glob(".*.tmp"))
 
 
-def gone_on_with(path: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
-    """The training as it goes on when there is room again: with --resume, or from the start where nothing was made."""
+def continued(path: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
+    """Continue training when there is space again: with --resume, or from the start if there is no run yet."""
     command = ("--resume", path, "--quiet") if is_run(path) else ("short.txt", *OPTIONS, "--out", path)
     return charlm(capsys, "train", *command)
 
@@ -71,10 +73,10 @@ def gone_on_with(path: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
     ("limit", "file"),
     [(500, "config.json"), (1500, "ngram.counts"), (4000, "best.safetensors"), (17000, "loss.png"), (10**6, "")],
 )
-def test_files_that_may_not_grow(
+def test_a_limit_on_the_size_of_files(
     limit: int, file: str, here: Path, expected: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Law: exit code 1 and one line that names the file and the reason; with more room all goes on to the same bits."""
+    """Law: exit code 1 and one line with file and reason; without the limit training continues to the same bits."""
     pytest.importorskip("resource")
     command = [sys.executable, "-c", LIMITED, limit, "train", "short.txt", *OPTIONS, "--out", "run"]
     done = subprocess.run(
@@ -86,14 +88,14 @@ def test_files_that_may_not_grow(
     else:
         assert done.returncode == 0, done
     assert all_is_whole(here / "run")
-    assert gone_on_with(Path("run"), capsys).code == 0
+    assert continued(Path("run"), capsys).code == 0
     assert bits_of_run(here / "run") == expected
 
 
-def test_the_old_checkpoint_stays_where_a_new_one_may_not_be_written(
+def test_the_old_checkpoint_stays_when_a_new_one_cannot_be_written(
     here: Path, expected: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Law: to the byte, however often it is tried."""
+    """Law: every byte of it, however often it is tried."""
     charlm(capsys, "train", "short.txt", *OPTIONS, "--out", "run", "--steps", 12)
     before = {path.name: path.read_bytes() for path in (here / "run").glob("*.safetensors")}
     assert set(before) == {"best.safetensors", "last.safetensors"}
@@ -108,10 +110,10 @@ def test_the_old_checkpoint_stays_where_a_new_one_may_not_be_written(
 def test_every_call_of_the_command_fails_in_turn(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Law: from making the run to the last picture, whatever call to the system is refused: exit code 1, one line that
-    names the file, only whole files; and the same command, or --resume, then does the rest.
+    """Law: exit code 1, one line that names the file, and only whole files; the same command, or --resume, then
+    completes the run.
     """
-    monkeypatch.setattr("charlm.cli.watching.plot", lambda runs, output: write_atomic(output, b"picture"))
+    monkeypatch.setattr(progress, plot.__name__, lambda runs, output: write_atomic(output, b"picture"))
     options = ("short.txt", "--hidden", 8, "--batch", 4, "--window", 10, "--steps", 1, "--quiet")
     files = set()
     for nth in itertools.count(1):
@@ -138,7 +140,7 @@ Disk = Callable[[str], None]
 
 @pytest.fixture
 def disk(here: Path) -> Iterator[Disk]:
-    """Makes the folder `disk` a file system of its own, of a size, or gives it another size."""
+    """A function that mounts a file system of a given size on the folder `disk`, or changes its size."""
     folder = here / "disk"
     folder.mkdir()
     if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("mount") is None:
@@ -176,9 +178,9 @@ def test_a_disk_that_is_full(
     expected: dict[str, object],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Law: one line; what was saved before is whole; with room again all goes on to the bits of a run that had it.
+    """Law: one line; saved files are whole; with space again training continues to the bits of an undisturbed run.
 
-    From a disk on which the metrics find no room to one that the second picture fills.
+    The disks range from one without space for the metrics to one that the second picture fills.
     """
     disk(size)
     run = Path("disk/run")
@@ -190,5 +192,5 @@ def test_a_disk_that_is_full(
     assert again.is_clear_error(1) and "No space left" in again.err, again
     assert all_is_whole(run)
     disk("8m")
-    assert gone_on_with(run, capsys).code == 0
+    assert continued(run, capsys).code == 0
     assert bits_of_run(run) == expected

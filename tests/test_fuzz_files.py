@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from runs import bits_of, environment, some_checkpoint
 
 from charlm.errors import RunError
-from charlm.store.checkpoint import load_checkpoint, save_checkpoint
+from charlm.runs.checkpoint import load_checkpoint, save_checkpoint
 
 SCRIPT = Path(fuzz_files.__file__)
 

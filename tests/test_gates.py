@@ -1,4 +1,4 @@
-"""Sigmoid and tanh: values, slopes, and what is written where."""
+"""Sigmoid and tanh: values, derivatives, and what is overwritten."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from charlm.nn.gates import sigmoid_of_double, sigmoid_slope, tanh_slope
+from charlm.nn.gates import sigmoid_derivative, sigmoid_of_double, tanh_derivative
 
 ANY_SHAPE = arrays(np.float64, array_shapes(max_dims=3, max_side=4), elements=st.floats(-1e6, 1e6))
 
 
-def test_the_house_rule_makes_numbers_loud() -> None:
-    """Overflow, NaN and division by zero raise in every test of this folder."""
+def test_invalid_numbers_raise_in_every_test() -> None:
+    """Overflow, NaN and division by zero raise: see conftest.py."""
     for slip in (lambda x: np.exp(x), lambda x: np.log(-x), lambda x: x / (x - x[0])):
         with pytest.raises(FloatingPointError):
             slip(np.array([1e4, 1e5]))
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
-    """As the cells reach it: the argument halved, then sigmoid_of_double over a copy."""
+    """As in the cells: the argument halved, then sigmoid_of_double over a copy."""
     return sigmoid_of_double(a * a.dtype.type(0.5))
 
 
@@ -34,8 +34,8 @@ def test_sigmoid_is_its_definition(a: float) -> None:
 
 
 @given(ANY_SHAPE)
-def test_sigmoid_has_the_laws_of_a_probability(a: np.ndarray) -> None:
-    """Of any shape, however far out: within 0 and 1, sigmoid(-a) = 1 - sigmoid(a), and a itself is left as it is."""
+def test_sigmoid_is_a_probability(a: np.ndarray) -> None:
+    """For any shape and size: within 0 and 1, sigmoid(-a) = 1 - sigmoid(a), and a itself is left as it is."""
     before = a.copy()
     y = sigmoid(a)
     assert y.shape == a.shape and y.dtype == a.dtype
@@ -45,8 +45,8 @@ def test_sigmoid_has_the_laws_of_a_probability(a: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sigmoid_ends_in_exactly_0_and_1(dtype: type) -> None:
-    """Far out it neither overflows nor leaves its bounds, at the largest numbers too; in the middle it is 1/2."""
+def test_sigmoid_saturates_at_exactly_0_and_1(dtype: type) -> None:
+    """It neither overflows nor leaves its bounds, even at the largest numbers; at 0 it is 1/2."""
     far = np.array([-np.finfo(dtype).max, -1000, 0, 1000, np.finfo(dtype).max], dtype)
     y = sigmoid(far)
     assert y.dtype == dtype
@@ -59,7 +59,7 @@ def test_sigmoid_never_falls() -> None:
 
 
 def test_sigmoid_of_double_works_in_place(rng: np.random.Generator) -> None:
-    """It is sigmoid(2 a), written over a; a part of a larger array will do, and the rest of it stays."""
+    """It is sigmoid(2 a), written over a; of a larger array only that part changes."""
     whole = rng.normal(0, 3, (4, 6))
     before = whole.copy()
     part = whole[:, 1:4]
@@ -69,13 +69,13 @@ def test_sigmoid_of_double_works_in_place(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_slopes_are_those_of_the_functions(dtype: type) -> None:
-    """In terms of what the functions put out, the slopes are their central differences; y is left as it is."""
+def test_derivatives_are_those_of_the_functions(dtype: type) -> None:
+    """In terms of the functions' results, the derivatives are central differences; y is left as it is."""
     a, step = np.linspace(-4, 4, 33), 1e-5
-    for function, slope in [(lambda x: 1 / (1 + np.exp(-x)), sigmoid_slope), (np.tanh, tanh_slope)]:
+    for function, derivative in [(lambda x: 1 / (1 + np.exp(-x)), sigmoid_derivative), (np.tanh, tanh_derivative)]:
         y = function(a).astype(dtype)
         before, out = y.copy(), np.full_like(y, np.nan)
-        assert slope(y, out) is out
+        assert derivative(y, out) is out
         numeric = (function(a + step) - function(a - step)) / (2 * step)
         np.testing.assert_allclose(out, numeric, rtol=0, atol=1e-9 if dtype == np.float64 else 1e-6)
         np.testing.assert_array_equal(y, before)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gradient_check import TOLERANCE, direction_errors, element_errors
 
-from charlm.nn.arrays import NamedArrays
+from charlm.arrays import NamedArrays
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
 

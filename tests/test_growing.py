@@ -1,4 +1,4 @@
-"""A vocabulary that grows while a text is read comes to that of the whole text."""
+"""A vocabulary that grows while a text is read becomes that of the whole text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.text.growing import GrowingVocabulary
+from charlm.corpus.growing_vocabulary import GrowingVocabulary
 from charlm.text.vocabulary import Vocabulary
 
 PIECES = st.lists(st.text(max_size=20) | st.text("abc\n", max_size=20), min_size=1, max_size=6).filter(any)
@@ -28,8 +28,8 @@ def test_numbers_become_ids(pieces: list[str]) -> None:
 
 
 @given(PIECES)
-def test_a_number_is_for_ever(pieces: list[str]) -> None:
-    """Law: a character keeps the number that it got."""
+def test_numbers_do_not_change(pieces: list[str]) -> None:
+    """Law: a character keeps its number."""
     growing = GrowingVocabulary()
     before = [growing.encode(piece).tolist() for piece in pieces]
     assert [growing.encode(piece).tolist() for piece in pieces] == before
@@ -40,7 +40,7 @@ def test_a_number_is_for_ever(pieces: list[str]) -> None:
     [(1, np.uint8), (255, np.uint8), (256, np.uint16), (257, np.uint16), (65_535, np.uint16), (65_537, np.uint32)],
 )
 def test_numbers_are_as_narrow_as_they_can_be(size: int, dtype: type) -> None:
-    """Law: the smallest type that holds all numbers so far, also in the piece in which a character comes in."""
+    """Law: the smallest type that holds all numbers so far, also in a piece with new characters."""
     characters = [chr(point) for point in range(1, 0x11000) if not 0xD800 <= point < 0xE000][:size]
     random.Random(0).shuffle(characters)
     growing = GrowingVocabulary()
@@ -52,7 +52,7 @@ def test_numbers_are_as_narrow_as_they_can_be(size: int, dtype: type) -> None:
 
 @given(PIECES, st.text("abcxyz\nЖ", max_size=8))
 def test_known_characters(pieces: list[str], known: str) -> None:
-    """Law: the vocabulary is that of the text and the known characters, of which none counts as coming once."""
+    """Law: the vocabulary is that of the text and the known characters, none of which counts as occurring once."""
     growing = GrowingVocabulary(known)
     numbers = np.concatenate([growing.encode(piece) for piece in pieces])
     text = "".join(pieces)
@@ -63,8 +63,8 @@ def test_known_characters(pieces: list[str], known: str) -> None:
     assert {vocabulary.characters[id] for id in growing.once} == once
 
 
-def test_nothing_yet() -> None:
-    """Law: an empty piece has no numbers and teaches none."""
+def test_the_empty_text() -> None:
+    """Law: an empty piece has no numbers and adds none."""
     growing = GrowingVocabulary()
     assert growing.encode("").shape == (0,) and growing.encode("").dtype == np.uint8
     assert len(growing) == 0

@@ -47,10 +47,10 @@ from runs import (
 
 from charlm import TrainSpec, load
 from charlm.errors import CheckpointError, DivergenceError, SpecError
-from charlm.nn.arrays import NamedArrays
+from charlm.arrays import NamedArrays
 from charlm.nn.model import MOST_CHARACTERS, ModelSpec
-from charlm.store.checkpoint import MOST_HEADER, Checkpoint, load_checkpoint, save_checkpoint
-from charlm.store.strict_json import MOST_VALUES
+from charlm.runs.checkpoint import MOST_HEADER, Checkpoint, load_checkpoint, save_checkpoint
+from charlm.files.strict_json import MOST_VALUES
 from charlm.text.vocabulary import Vocabulary
 
 

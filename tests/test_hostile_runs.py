@@ -51,12 +51,12 @@ from runs import (
 
 from charlm import TrainSpec, plot
 from charlm.errors import CharlmError, RunError, StorageError
-from charlm.journal import Tally
+from charlm.training.progress import Tally
 from charlm.nn.model import ModelSpec
-from charlm.store.checkpoint import MOST_HEADER
-from charlm.store.config import MOST_CONFIG
-from charlm.store.run import MOST_METRICS, Run, newest_run
-from charlm.store.strict_json import MOST_VALUES
+from charlm.runs.checkpoint import MOST_HEADER
+from charlm.runs.config import MOST_CONFIG
+from charlm.runs.run import MOST_METRICS, Run, newest_run
+from charlm.files.strict_json import MOST_VALUES
 
 Capture = pytest.CaptureFixture[str]
 

@@ -1,4 +1,4 @@
-"""Ids that are written while a text is read are those of the whole text, in memory and on the disk."""
+"""Ids written while a text is read are those of the whole text, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import few_examples
 
-from charlm.store import ids as ids_module
-from charlm.store.ids import IdsWriter
+from charlm.corpus import ids as ids_module
+from charlm.corpus.ids import IdsWriter
 from charlm.text.vocabulary import Vocabulary
 
 ALL = [chr(point) for point in range(1, 0x11800) if not 0xD800 <= point < 0xE000]
@@ -34,7 +34,7 @@ def little_endian(text: str) -> bytes:
     moves=st.integers(0, 8),
 )
 def test_the_file_holds_the_ids_of_the_whole_text(pieces: list[str], block: int, moves: int, tmp_path: Path) -> None:
-    """Law: whatever the pieces, the blocks, and the place where the ids went on from memory to the disk."""
+    """Law: whatever the pieces, the blocks, and the piece at which the ids move from memory to disk."""
     text = "".join(pieces)
     with pytest.MonkeyPatch.context() as patch, (tmp_path / "ids").open("w+b") as file:
         patch.setattr(ids_module, "BLOCK", block)
@@ -57,7 +57,7 @@ def test_the_file_holds_the_ids_of_the_whole_text(pieces: list[str], block: int,
 
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_ids_grow_from_one_byte_to_two_and_to_four(on_disk: bool, tmp_path: Path) -> None:
-    """Law: what was written narrow is written anew, to the last id, at 257 and at 65,537 characters."""
+    """Law: all ids are rewritten with more bytes as soon as the characters need them."""
     text = "".join(ALL[:66_000]) + "ends with letters"
     with (tmp_path / "ids").open("w+b") as file:
         writer = IdsWriter(file if on_disk else BytesIO())

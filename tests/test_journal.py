@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.journal import Journal, Tally
-from charlm.store.run import Run
+from charlm.training.progress import Journal, Tally
+from charlm.runs.run import Run
 
 
 @pytest.fixture

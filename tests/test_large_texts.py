@@ -1,4 +1,4 @@
-"""Texts that are large for the memory: trained on and scored at bounded memory, and what people see meanwhile."""
+"""Large texts are trained on and scored in bounded memory, with a progress bar while they are read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import pexpect
 import pytest
 from runs import LANTERNS, charlm_command, charlm_process, environment, trained_run
 
-from charlm import scoring
 from charlm.cli import reading_bar as reading_bar_module
 from charlm.cli.reading_bar import reading_bar
-from charlm.store.run import Run
-from charlm.trained import load
+from charlm.runs.run import Run
+from charlm.scoring import score as scoring
+from charlm.trained_model import load
 
 MIB = 2**20
 TRAIN = ("train", "x.txt", "--out", "run", "--hidden", "4", "--batch", "4", "--window", "10", "--val-limit", "1000")
@@ -36,7 +36,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def text_of_mib(path: Path, size: int) -> None:
-    """A text of that many MiB, CRLF and other letters in it, so that nothing can be skipped."""
+    """A text of that many MiB with CRLF and Greek letters, so that all of it is cleaned and decoded."""
     unit = LANTERNS.read_bytes().replace(b"\n", b"\r\n") + "Φανάρια.\n".encode()
     with path.open("wb") as file:
         for _ in range(size * MIB // len(unit) + 1):
@@ -52,9 +52,9 @@ sys.exit(code)
 
 
 def peak_of(arguments: list[str], cwd: Path) -> int:
-    """The peak memory of a process that ends well, in bytes: also that of files which it has mapped.
+    """The peak memory of a successful process in bytes, mapped files included.
 
-    Started by a process that is small itself: what was forked counts the memory that it had before it became another.
+    It is started by a small process, because a forked process counts the memory that it had before exec.
     """
     command = [sys.executable, "-c", PEAK, *arguments]
     done = subprocess.run(command, cwd=cwd, env=environment(), check=True, stdout=subprocess.PIPE, timeout=60)
@@ -62,9 +62,9 @@ def peak_of(arguments: list[str], cwd: Path) -> int:
 
 
 def test_training_takes_bounded_memory(here: Path) -> None:
-    """Law: 64 MB more of text take far less than 64 MB more of memory; the second run builds nothing anew."""
+    """Law: 60 MiB more of text take far less memory than that; the second run encodes nothing."""
     train = charlm_command(*TRAIN, "--steps", "2", "--quiet")
-    text_of_mib(here / "x.txt", 4)  # as much is kept for validation as of any larger text
+    text_of_mib(here / "x.txt", 4)  # large enough for the same validation part as a larger text
     usual = peak_of(train, here)
     assert not (here / "cache").exists()
     text_of_mib(here / "x.txt", 64)
@@ -80,7 +80,7 @@ def test_training_takes_bounded_memory(here: Path) -> None:
 
 
 def test_scoring_takes_bounded_memory(here: Path) -> None:
-    """Law: 7 MiB more of text take far less than the 56 MiB of their nats; most of it is what malloc keeps."""
+    """Law: 7 MiB more of text take far less than the 56 MiB of their nats; most of it is free memory of malloc."""
     peaks = []
     unit = LANTERNS.read_bytes()
     for size in (2, 9):
@@ -90,8 +90,8 @@ def test_scoring_takes_bounded_memory(here: Path) -> None:
     assert not (here / "cache").exists()
 
 
-def test_a_score_reads_no_further_than_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: a text in pieces is asked for the next block when the one before it has been scored."""
+def test_scoring_reads_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the next block of a text is read when the one before it has been scored."""
     monkeypatch.setattr(scoring, "BLOCK", 40)
     given = 0
 
@@ -106,7 +106,7 @@ def test_a_score_reads_no_further_than_it_is(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_full_disk(here: Path) -> None:
-    """Law: one line that says what to do, exit code 1, and neither half a file of ids nor a run is left."""
+    """Law: one line that says what to do, exit code 1, and neither an unfinished file nor a run is left."""
     text_of_mib(here / "x.txt", 18)
     command = ["sh", "-c", 'ulimit -f 20000; exec "$@"', "sh", *charlm_command(*TRAIN, "--steps", "2")]
     done = subprocess.run(command, cwd=here, env=environment(), capture_output=True, text=True, timeout=60)
@@ -116,8 +116,8 @@ def test_a_full_disk(here: Path) -> None:
     assert not (here / "run").exists()
 
 
-def test_resuming_on_kept_ids(here: Path) -> None:
-    """Law: the text is known again by its sha256, which is that of the clean text, from the kept ids."""
+def test_resuming_with_stored_ids(here: Path) -> None:
+    """Law: the text is recognised by the sha256 of the clean text, with stored ids and without."""
     text_of_mib(here / "x.txt", 18)
     assert charlm_process(*TRAIN, "--steps", "2", "--quiet", cwd=here).code == 0
     done = charlm_process("train", "--resume", "run", "--steps", "3", "--quiet", "--json", cwd=here)
@@ -125,25 +125,22 @@ def test_resuming_on_kept_ids(here: Path) -> None:
     (entry,) = (here / "cache").glob("*.ids")
     entry.unlink()
     assert charlm_process("train", "--resume", "run", "--steps", "4", "--quiet", cwd=here).code == 0
-    assert Run.open(here / "run").config["corpus"]["characters"] == entry_characters(here / "x.txt")
+    text = (here / "x.txt").read_bytes().decode().replace("\r\n", "\n")
+    assert Run.open(here / "run").config["corpus"]["characters"] == len(text)
 
 
-def entry_characters(path: Path) -> int:
-    return len(path.read_bytes().decode().replace("\r\n", "\n"))
-
-
-# ----------------------------------------------------------------------------------------------------- what is seen
+# --------------------------------------------------------------------------------------------------- the progress bar
 
 
 class Terminal(io.StringIO):
-    """Believes to be one."""
+    """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, quiet: bool = False) -> str:
-    """What the bar writes while half of a text is read, slowly."""
+    """The output of the bar while half of a text is read slowly."""
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(reading_bar_module, "DELAY", 0.05)
     with reading_bar(quiet) as show:
@@ -154,20 +151,20 @@ def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, quiet: bool = Fa
 
 
 def test_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: how much of how much, and gone at the end."""
+    """Law: it shows the bytes read and all bytes, and is erased at the end."""
     written = shown(monkeypatch, Terminal())
     assert "Reading the text:  50%" in written and "5.00M/10.0M" in written
     assert written.endswith("\r")
 
 
 def test_no_bar_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: nothing in a pipe, and nothing where quiet was asked for."""
+    """Law: no output to a pipe, nor with quiet."""
     assert shown(monkeypatch, io.StringIO()) == ""
     assert shown(monkeypatch, Terminal(), quiet=True) == ""
 
 
-def test_no_bar_for_those_who_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: what is read at once leaves no trace."""
+def test_no_bar_for_a_short_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: a text that is read at once gives no output."""
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     with reading_bar(quiet=False) as show:
@@ -178,7 +175,7 @@ def test_no_bar_for_those_who_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("wait", [0.0, 1.5])
 def test_a_text_that_comes_slowly(wait: float, here: Path) -> None:
-    """Law: in a terminal the bar is there after half a second, not before, and training follows."""
+    """Law: in a terminal the bar appears after half a second, not before, and then training starts."""
     os.mkfifo(here / "x.txt")
 
     def write() -> None:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from runs import few_examples, trained_run
 
 from charlm.errors import CorpusError, SpecError
-from charlm.listing import RESETS_OF_STATE, UNITS, Entry, entries
-from charlm.store.reading import read_texts
-from charlm.text.unseen import Unseen
-from charlm.trained import TrainedModel, load
+from charlm.scoring.units import RESETS_OF_STATE, UNITS, Entry, entries
+from charlm.corpus.reader import read_texts
+from charlm.text.unknown import Unseen
+from charlm.trained_model import TrainedModel, load
 
 FILES = st.lists(st.lists(st.text("The lamp.\n\n€日", max_size=25).filter(bool), max_size=4), min_size=1, max_size=4)
 

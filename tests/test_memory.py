@@ -10,14 +10,14 @@ import pytest
 from runs import LANTERNS, lanterns, tiny_run
 from runs import charlm as command_line
 
-import charlm.memory
+import charlm.training.memory
 from charlm.errors import SpecError
-from charlm.memory import available_bytes, require_memory, training_bytes
+from charlm.training.memory import available_bytes, require_memory, training_bytes
 from charlm.nn.model import ModelSpec
-from charlm.plan import TrainSpec
-from charlm.starting import new_run
-from charlm.store.corpus import Corpus
-from charlm.training import train
+from charlm.config import TrainSpec
+from charlm.training.new_run import new_run
+from charlm.corpus.corpus import Corpus
+from charlm.training.loop import train_steps
 
 EVERY = [
     ({}, {}),
@@ -35,7 +35,7 @@ def peak(corpus: Corpus, path: Path, spec: TrainSpec, **network: Any) -> int:
     run = new_run(corpus, path, spec, **network)
     tracemalloc.start()
     try:
-        for _ in train(run, corpus):
+        for _ in train_steps(run, corpus):
             pass
         return tracemalloc.get_traced_memory()[1]
     finally:
@@ -63,7 +63,7 @@ def test_the_estimate(window: int, batch: int, hidden: int, training: Any, netwo
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with one megabyte."""
-    monkeypatch.setattr(charlm.memory, "available_bytes", lambda: 2**20)
+    monkeypatch.setattr(charlm.training.memory, "available_bytes", lambda: 2**20)
 
 
 @pytest.mark.parametrize("option", ["--hidden 2000", "--layers 50", "--batch 500", "--window 1000 --batch 64"])
@@ -80,9 +80,9 @@ def test_more_than_there_is(
 def test_a_run_that_fits_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: a run from a larger machine is refused before it takes anything, and stays as it is."""
     run = tiny_run(tmp_path / "run", lanterns())
-    monkeypatch.setattr(charlm.memory, "available_bytes", lambda: 1000)
+    monkeypatch.setattr(charlm.training.memory, "available_bytes", lambda: 1000)
     with pytest.raises(SpecError, match="GB of memory"):
-        next(train(run, lanterns()))
+        next(train_steps(run, lanterns()))
     assert run.last() is None
 
 
@@ -108,7 +108,7 @@ def test_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Law: a real machine has between 100 MB and a petabyte; the limit of a container counts where it is smaller."""
     there = available_bytes()
     assert there is None or 10**8 < there < 10**15
-    monkeypatch.setattr(charlm.memory, "CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(charlm.training.memory, "CONTROL_GROUPS", tmp_path)
     (tmp_path / "memory.max").write_text("max\n")
     assert available_bytes() is None or there is None or available_bytes() == pytest.approx(there, rel=0.5)
     (tmp_path / "memory.max").write_text("5000000\n")
@@ -120,5 +120,5 @@ def test_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_system_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: then nothing is refused."""
-    monkeypatch.setattr(charlm.memory, "available_bytes", lambda: None)
+    monkeypatch.setattr(charlm.training.memory, "available_bytes", lambda: None)
     require_memory(2**60)

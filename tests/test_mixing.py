@@ -15,17 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import LANTERNS, TINY, charlm, copy_of_trained_run, lanterns, run_to_end, short_corpus, tiny_run, trained_run
 
-from charlm import fitting, mixing
-from charlm.baselines import measure_baselines
+from charlm.predict import mixture as mixing
+from charlm.predict import mixture_weight as fitting
+from charlm.training.baselines import measure_baselines
 from charlm.errors import RunError
-from charlm.fitting import Mix, fit_mix, mixture_for
-from charlm.mixing import Mixture, fit_weight
-from charlm.ngram import Counts, NGram
-from charlm.plan import split
-from charlm.standing import verdict
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.run import Run
-from charlm.trained import TrainedModel, load
+from charlm.predict.run_mixture import fit_mix
+from charlm.runs.figures import Mix, mixture_for
+from charlm.predict.mixture import Mixture, fit_weight
+from charlm.predict.ngram import Counts, NGram
+from charlm.config import split
+from charlm.training.report import verdict
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.run import Run
+from charlm.trained_model import TrainedModel, load
 
 TEXT = LANTERNS.read_text("utf-8")[-700:]
 nats = st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=50)
@@ -69,9 +71,9 @@ def test_it_is_the_interpolation_of_both(monkeypatch: pytest.MonkeyPatch) -> Non
     """Law: the surprisals are those of the network and of the n-gram, interpolated; unknown characters, too."""
     model, alone, text = mixed(), load(trained_run()), TEXT + "€é"
     assert model.mixture is not None
-    ids = model.vocabulary.encode(text, escape=True)
+    ids = model.vocabulary.encode(text, unknown=True)
     counted = model.mixture.ngram.nats(ids, [model.vocabulary.start])
-    counted[ids == model.vocabulary.escape] += math.log(model.vocabulary.others)
+    counted[ids == model.vocabulary.unknown] += math.log(model.vocabulary.others)
     weight = model.mixture.weight
     expected = -np.log(weight * np.exp(-alone.surprisal(text)) + (1 - weight) * np.exp(-counted))
     np.testing.assert_allclose(model.surprisal(text), expected, rtol=1e-9)
@@ -166,7 +168,7 @@ def test_fitted_once_for_a_checkpoint(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_network_that_is_better_alone_stays_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Law: where mixing gains nothing, nothing is mixed, and that is said."""
     run = Run.open(copy_of_trained_run(tmp_path / "run"))
-    run.save_figures("mix", asdict(Mix(step=60, weight=1.0, nats=2.0, network_nats=2.0, ngram_nats=3.0)))
+    Mix(step=60, weight=1.0, nats=2.0, network_nats=2.0, ngram_nats=3.0).save(run)
     assert load(run.path, mix=True).surprisal(TEXT).tolist() == load(run.path).surprisal(TEXT).tolist()
     (tmp_path / "x.txt").write_text(TEXT)
     plain, both = (charlm(capsys, "score", run.path, tmp_path / "x.txt", *more) for more in ([], ["--mix"]))
@@ -247,7 +249,7 @@ def test_a_weight_is_that_of_its_checkpoint(tmp_path: Path) -> None:
     best, kept = load_checkpoint(run.best_path), Mix.of(run)
     assert kept is not None and mixture_for(run, best)[1] == kept
     with run.held():
-        run.save_figures("mix", asdict(replace(kept, step=kept.step + 1, weight=0.123)))
+        replace(kept, step=kept.step + 1, weight=0.123).save(run)
     assert mixture_for(run, best)[1] == kept
     run.config["corpus"]["sources"] = [str(tmp_path / "gone.txt")]
     assert mixture_for(run, best)[0].weight == 0.123

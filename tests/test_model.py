@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import SpecError
-from charlm.nn.arrays import NamedArrays, group
+from charlm.arrays import NamedArrays, group
 from charlm.nn.gru import GRU
 from charlm.nn.model import CharLM, ModelSpec
 

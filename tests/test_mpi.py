@@ -15,9 +15,8 @@ import pytest
 from runs import TINY_OPTIONS, environment, lanterns
 
 from charlm import summary
-from charlm.plan import train_spec
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.run import Run
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.run import Run
 
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 SIZE = TINY_OPTIONS[:-1]  # without the number of steps

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import lanterns
 
-from charlm import ngram as module
-from charlm.ngram import Counts, NGram, best_ngram, longest_order
-from charlm.scoring import Score
+from charlm.predict import ngram as module
+from charlm.predict.ngram import Counts, NGram, best_ngram, longest_order
+from charlm.scoring.score import Score
 
 texts = st.integers(2, 6).flatmap(
     lambda V: st.tuples(st.just(V), st.lists(st.integers(0, V - 2), min_size=1, max_size=60), st.integers(1, 5))

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import LANTERNS, TINY, charlm, copy_of_trained_run, lanterns, run_to_end, short_corpus, tiny_run, trained_run
 
-from charlm import novelty as module
+from charlm.analysis import memorisation as module
 from charlm.errors import CorpusError, RunError
-from charlm.novelty import SPAN, TrainingText, compare
-from charlm.plan import split
-from charlm.store.run import Run
+from charlm.analysis.memorisation import SPAN, TrainingText, compare
+from charlm.config import split
+from charlm.runs.run import Run
 from charlm.text.vocabulary import Vocabulary
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.nn.arrays import NamedArrays
+from charlm.arrays import NamedArrays
 from charlm.optim.muon import Muon, orthogonal
 from charlm.optim.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSProp, make_optimizer
 

@@ -28,12 +28,12 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from runs import LANTERNS, copy_of_trained_run, give_stdin
 
-from charlm import sampling
+from charlm.sampling import sample as sampling
 from charlm.cli import COMMANDS, main
-from charlm.cli.beginning import WITH_RESUME
-from charlm.cli.watching import Watcher
-from charlm.journal import Progress
-from charlm.trained import TrainedModel
+from charlm.cli.train_setup import WITH_RESUME
+from charlm.cli.progress import Watcher
+from charlm.training.progress import Progress
+from charlm.trained_model import TrainedModel
 
 CHARACTERS = 600
 EXAMPLES = 150
@@ -240,7 +240,7 @@ def call(arguments: list[str], surroundings: dict[str, str], folder: Path) -> Do
         give_stdin(patch, TEXT)
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
-        patch.setattr("charlm.cli.watching.Watcher._draw", lambda watcher: None)  # takes longer than all the rest
+        patch.setattr("charlm.cli.progress.Watcher._draw", lambda watcher: None)  # takes longer than all the rest
         patch.setattr(os, "fsync", lambda handle: None)  # waits for the disk, which keeps nothing of this
         for name, value in surroundings.items():
             patch.setenv(name, value)

@@ -31,16 +31,15 @@ from runs import (
 
 from charlm import change_workers, summary
 from charlm.errors import SpecError, WorkerError
-from charlm.learner import Rule, Team, follow
+from charlm.training.learner import Rule, Team, follow
 from charlm.nn.model import ModelSpec
 from charlm.parallel import local, workers
 from charlm.parallel.local import start
-from charlm.parallel.workers import Workers, usual_count
-from charlm.plan import train_spec
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.corpus import Corpus
-from charlm.store.run import Run
-from charlm.training import train
+from charlm.parallel.workers import Workers, suitable_count
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.corpus.corpus import Corpus
+from charlm.runs.run import Run
+from charlm.training.loop import train_steps
 
 T, B, V, H = 6, 5, 7, 4
 RULE = Rule("sgd", 0.9, 0.0, clip_norm=None, clip_value=None)
@@ -147,9 +146,9 @@ def test_a_run_changes_its_number_of_workers(corpus: Corpus, tmp_path: Path) -> 
 def test_a_run_of_many_processors_on_few(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: without a wish, a run goes on with what it had, or with what this machine has if that is less."""
     run = tiny_run(tmp_path / "run", corpus, replace(TINY, workers=4))
-    monkeypatch.setattr("charlm.starting.processors", lambda: 4)
+    monkeypatch.setattr("charlm.training.new_run.processors", lambda: 4)
     assert change_workers(run, None) == []
-    monkeypatch.setattr("charlm.starting.processors", lambda: 2)
+    monkeypatch.setattr("charlm.training.new_run.processors", lambda: 2)
     (note,) = change_workers(run, None)
     assert "were 4" in note and "are 1" in note  # so small a network is one worker's
 
@@ -163,9 +162,9 @@ def test_the_usual_count(
 ) -> None:
     """One per processor, with at least eight streams each; small updates are not worth meeting for."""
     monkeypatch.setattr(workers, "processors", lambda: processors)
-    assert usual_count(batch, operations) == count
+    assert suitable_count(batch, operations) == count
     monkeypatch.setattr(workers.os, "name", "nt")
-    assert usual_count(batch, operations) == 1
+    assert suitable_count(batch, operations) == 1
 
 
 def test_no_workers_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +184,7 @@ def test_a_killed_worker(corpus: Corpus, tmp_path: Path) -> None:
     whole = run_to_end(tiny_run(tmp_path / "whole", corpus, spec), corpus)
     run = tiny_run(tmp_path / "run", corpus, spec)
     with pytest.raises(WorkerError, match=r"worker process 2 of 3 was ended by signal 9.*--resume") as told:
-        for progress in train(run, corpus):
+        for progress in train_steps(run, corpus):
             if progress.step == 9:
                 os.kill(processes(PARENT, os.getpid())[0], signal.SIGKILL)
     assert len(str(told.value).splitlines()) == 1
@@ -247,7 +246,7 @@ def test_signals_leave_nobody_behind(number: signal.Signals, code: int, here: Pa
     assert process.returncode == code and "Traceback" not in err
     wait_until(lambda: processes(SESSION, process.pid) == [])
     run = Run.open(here / "run")
-    assert train_spec(run).workers == 3
+    assert run.spec.workers == 3
     if number != signal.SIGKILL:
         step = load_checkpoint(run.last_path).progress["step"]
         assert 0 < step < 100_000 and "--resume" in err

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlm.nn.arrays import NamedArrays
+from charlm.arrays import NamedArrays
 from charlm.nn.loss import mean_squared_error
 from charlm.nn.sequence import SequenceModel
 from charlm.nn.stack import Stack, make_cell

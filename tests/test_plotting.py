@@ -1,4 +1,4 @@
-"""Plots: pictures of what metrics say, without a window system."""
+"""Pictures of losses show the metrics of runs, in every format, without a window system."""
 
 from __future__ import annotations
 
@@ -6,84 +6,105 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from runs import CONFIG, copy_of_trained_run, trained_run
 
-from charlm.baselines import Baselines
 from charlm.errors import CharlmError, RunError, SpecError, StorageError
 from charlm.plotting.loss import draw, plot
-from charlm.store.run import Run
+from charlm.runs.figures import Baselines
+from charlm.runs.run import Run
 
-BEGINNINGS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-", ".PNG": b"\x89PNG\r\n\x1a\n"}
+FIRST_BYTES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-", ".PNG": b"\x89PNG\r\n\x1a\n"}
+
+Record = Mapping[str, Any]
 
 
-def made_up_run(path: Path, records: list[dict[str, Any]], name: str = "x") -> Path:
+def made_up_run(path: Path, records: list[Record], name: str = "x") -> Path:
     run = Run.create(path, CONFIG | {"corpus": CONFIG["corpus"] | {"name": name}})
     run.log(records)
     return run.path
 
 
-def record(step: int, split: str, nats: float) -> dict[str, Any]:
+def record(step: int, split: str, nats: float) -> Record:
     return {"step": step, "characters": 40 * step, "seconds": step / 2, "split": split, "nats": nats}
+
+
+def points(line: Line2D) -> list[list[float]]:
+    """The x and the y values of a curve."""
+    return [np.asarray(values).tolist() for values in line.get_data()]
+
+
+def horizontal_lines(axes: Axes) -> set[float]:
+    """The y values of the lines across the whole width."""
+    return {y[0] for x, y in map(points, axes.lines) if x == [0, 1]}
+
+
+def labels(axes: Axes) -> list[str]:
+    """The texts of the legend."""
+    legend = axes.get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
 
 
 SOME = [record(1, "train", 4.0), record(2, "train", 3.0), record(2, "validation", 3.5), record(3, "validation", 3.25)]
 
 
-@pytest.mark.parametrize("ending", BEGINNINGS)
-def test_the_ending_is_the_format(ending: str, tmp_path: Path) -> None:
-    """Law: a picture of that kind, and nothing else in the folder."""
-    plot([trained_run()], tmp_path / f"loss{ending}")
-    assert (tmp_path / f"loss{ending}").read_bytes().startswith(BEGINNINGS[ending])
-    assert [file.name for file in tmp_path.iterdir()] == [f"loss{ending}"]
+@pytest.mark.parametrize("suffix", FIRST_BYTES)
+def test_the_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
+    """Law: a picture of that format, and nothing else in the folder."""
+    plot([trained_run()], tmp_path / f"loss{suffix}")
+    assert (tmp_path / f"loss{suffix}").read_bytes().startswith(FIRST_BYTES[suffix])
+    assert [file.name for file in tmp_path.iterdir()] == [f"loss{suffix}"]
 
 
 @pytest.mark.parametrize(
-    ("against", "at"), [("steps", [1, 2]), ("characters", [40, 80]), ("minutes", [1 / 120, 1 / 60])]
+    ("against", "expected"), [("steps", [1, 2]), ("characters", [40, 80]), ("minutes", [1 / 120, 1 / 60])]
 )
-def test_the_curves_are_the_metrics(against: str, at: list[float], tmp_path: Path) -> None:
-    """Law: every record is a point of its curve: when, and how many nats."""
+def test_the_curves_are_the_metrics(against: str, expected: list[float], tmp_path: Path) -> None:
+    """Law: every record is a point of its curve, and the star is the best one."""
     figure = draw([Run.open(made_up_run(tmp_path / "run", SOME))], against)
     training, validation, best = figure.axes[0].lines[:3]
-    assert training.get_xdata() == pytest.approx(at) and list(training.get_ydata()) == [4.0, 3.0]
-    assert list(validation.get_ydata()) == [3.5, 3.25]
-    assert list(best.get_ydata()) == [3.25]
+    assert points(training)[0] == pytest.approx(expected) and points(training)[1] == [4.0, 3.0]
+    assert points(validation)[1] == [3.5, 3.25]
+    assert points(best)[1] == [3.25]
 
 
-def test_baselines_are_lines_that_say_what_they_are(tmp_path: Path) -> None:
-    """Law: the n-gram is in the picture whatever its nats, a compressor where it is not above all that is shown."""
+def test_baselines_are_labelled_lines(tmp_path: Path) -> None:
+    """Law: the n-gram is always shown, a compressor only if it is in range, and neither beside several runs."""
     run = Run.open(made_up_run(tmp_path / "run", SOME))
     for ngram, bzip2, shown in ((3.3, 3.4, ["7-gram 3.300", "bzip2 3.400"]), (1.0, 9.0, ["7-gram 1.000"])):
-        run.save_figures("baselines", asdict(Baselines(5000, 7, ngram, bzip2, 9.5)))
+        Baselines(5000, 7, ngram, bzip2, 9.5).save(run)
         axes = draw([run]).axes[0]
-        level = {line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1]}
-        assert level == {float(label.split()[1]) for label in shown}
+        assert horizontal_lines(axes) == {float(label.split()[1]) for label in shown}
         assert [label.get_text() for label in axes.texts if "." in label.get_text()][1:] == shown
         assert axes.get_ylim()[0] < ngram < axes.get_ylim()[1]
-    assert not [line for line in draw([run, run]).axes[0].lines if list(line.get_xdata()) == [0, 1]]
+    assert not horizontal_lines(draw([run, run]).axes[0])
 
 
 def test_the_title_is_the_corpus_and_the_result(tmp_path: Path) -> None:
-    """Law: the name of the text and the lowest validation loss, in nats and in bits."""
+    """Law: the name of the corpus and the lowest validation loss, in nats and in bits."""
     run = Run.open(made_up_run(tmp_path / "run", SOME, "φανάρια $x$"))
     title = draw([run]).axes[0].get_title(loc="left")
     assert title == "φανάρια $x$: 3.250 nats per character (4.69 bits) on unseen text"
-    alone = draw([Run.open(made_up_run(tmp_path / "no", SOME[:2], "x"))])
-    assert alone.axes[0].get_title(loc="left") == "x"
+    without_validation = draw([Run.open(made_up_run(tmp_path / "no", SOME[:2], "x"))])
+    assert without_validation.axes[0].get_title(loc="left") == "x"
 
 
 def test_several_runs(tmp_path: Path) -> None:
-    """Law: all of them in one picture, each told by its name; the y axis shows every validation loss."""
+    """Law: all are in one picture under their names, and the y axis covers every validation loss."""
     made_up_run(tmp_path / "low", [record(1, "train", 1.0), record(1, "validation", 1.1)])
     made_up_run(tmp_path / "high", [record(1, "train", 5.0), record(1, "validation", 5.1)])
     for order in (("low", "high"), ("high", "low")):
         axes = draw([Run.open(tmp_path / name) for name in order]).axes[0]
-        labels = " ".join(text.get_text() for text in axes.get_legend().get_texts())
-        assert "low" in labels and "high" in labels
+        names = " ".join(labels(axes))
+        assert "low" in names and "high" in names
         bottom, top = axes.get_ylim()
         assert bottom < 1.1 and top >= 5.1
     plot([tmp_path / "low", tmp_path / "high"] * 5, tmp_path / "loss.svg")
@@ -93,24 +114,24 @@ def test_several_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "records", [SOME[:1], [record(1, "validation", 3.0)], [record(s, "train", 2.0) for s in (1, 2)], SOME]
 )
-def test_few_points(records: list[dict[str, Any]], tmp_path: Path) -> None:
-    """Law: one point, only one kind, or all the same: drawn without a warning."""
+def test_few_points(records: list[Record], tmp_path: Path) -> None:
+    """Law: one point, one curve only, or a constant curve is drawn without a warning."""
     plot([made_up_run(tmp_path / "run", records)], tmp_path / "loss.png")
 
 
 @pytest.mark.parametrize("name", ["a$b$c", r"$\frac$", "_x", "x_1^2", "語", "a\nb", "φανάρια", "", "{}", "%s", "\\"])
-@pytest.mark.parametrize("alone", [True, False])
-def test_any_name_can_be_shown(name: str, alone: bool, tmp_path: Path) -> None:
-    """Law: a name is text, never a formula; it is drawn without an error or a warning."""
+@pytest.mark.parametrize("single", [True, False])
+def test_any_name_can_be_shown(name: str, single: bool, tmp_path: Path) -> None:
+    """Law: a name is text, never a formula, and is drawn without an error or a warning."""
     first = made_up_run(tmp_path / (name.replace("\n", "") or "run"), SOME, name)
-    runs = [first] if alone else [first, made_up_run(tmp_path / "other", SOME)]
+    runs = [first] if single else [first, made_up_run(tmp_path / "other", SOME)]
     plot(runs, tmp_path / "loss.png")
-    legend = draw([Run.open(run) for run in runs]).axes[0].get_legend()
-    assert alone or sum(first.name in text.get_text() for text in legend.get_texts()) == 2
+    shown = labels(draw([Run.open(run) for run in runs]).axes[0])
+    assert single or sum(first.name in text for text in shown) == 2
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:
-    """Law: refused in one line, and no picture is left."""
+    """Law: a run without metrics is refused in one line, and no picture is written."""
     made_up_run(tmp_path / "empty", [])
     Run.create(tmp_path / "none", CONFIG)
     for name in ("empty", "none", "missing"):
@@ -121,8 +142,8 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [{"step": 5}, {"step": 5, "split": "train"}, {"step": 5, "split": 1, "nats": "x"}])
-def test_a_record_without_a_loss(damage: dict[str, Any], tmp_path: Path) -> None:
-    """Law: metrics that were damaged are drawn without that record, or refused in one line."""
+def test_damaged_metrics(damage: dict[str, Any], tmp_path: Path) -> None:
+    """Law: damaged metrics are drawn without the damaged record, or refused in one line."""
     path = copy_of_trained_run(tmp_path / "run")
     with (path / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(damage) + "\n")
@@ -133,15 +154,15 @@ def test_a_record_without_a_loss(damage: dict[str, Any], tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("output", ["loss.jpg", "loss", "loss.", ".png", "png", "loss.png.txt", "."])
-def test_unknown_endings(output: str, tmp_path: Path) -> None:
-    """Law: refused by name, and nothing is written."""
+def test_unknown_suffixes(output: str, tmp_path: Path) -> None:
+    """Law: refused with the list of suffixes, and nothing is written."""
     with pytest.raises(SpecError, match=r"\.png, \.svg, \.pdf"):
         plot([trained_run()], tmp_path / output)
     assert not list(tmp_path.iterdir())
 
 
-def test_places_that_are_none(tmp_path: Path) -> None:
-    """Law: a missing folder, and a folder in the place of the picture, are told in one line."""
+def test_impossible_paths(tmp_path: Path) -> None:
+    """Law: a missing folder, and a folder with the name of the picture, are refused in one line."""
     (tmp_path / "folder.png").mkdir()
     for output in (tmp_path / "missing" / "loss.png", tmp_path / "folder.png"):
         with pytest.raises(StorageError, match=str(output.name)) as raised:
@@ -155,14 +176,15 @@ def test_an_unknown_axis(tmp_path: Path) -> None:
         plot([trained_run()], tmp_path / "loss.png", against="hours")
 
 
-def test_pyplot_stays_out(tmp_path: Path) -> None:
-    """Law: no window system, no global figures: pyplot is never imported."""
+def test_pyplot_is_not_imported(tmp_path: Path) -> None:
+    """Law: pictures of losses and of units need no window system and leave no global figure."""
     program = (
-        "import sys; from charlm import plot; plot([sys.argv[1]], sys.argv[2]);"
+        "import sys, charlm; run, loss, units = sys.argv[1:]; charlm.plot([run], loss);"
+        "charlm.plot_units(charlm.load(run).inspect('some text, \\n' * 20), units);"
         "print('matplotlib.pyplot' in sys.modules, 'tkinter' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(trained_run()), str(tmp_path / "loss.png")],
+        [sys.executable, "-c", program, str(trained_run()), str(tmp_path / "loss.png"), str(tmp_path / "units.png")],
         capture_output=True,
         text=True,
         timeout=60,

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from runs import LANTERNS, few_examples, plain_log_probabilities, random_model, trained_run
 
-from charlm import predicting
-from charlm.predicting import activations, likeliest, predictions
+from charlm.predict import next_char as predicting
+from charlm.predict.next_char import activations, likeliest, predictions
 from charlm.text.vocabulary import Vocabulary
-from charlm.trained import TrainedModel, load
+from charlm.trained_model import TrainedModel, load
 
 TEXT = LANTERNS.read_text(encoding="utf-8")[:700] + "\nGrüße, 語 🏮\n"
 ABC = Vocabulary("\nabcde")
@@ -38,7 +38,7 @@ def rows(model: TrainedModel, text: str | list[str], **choices: bool) -> np.ndar
 def test_predictions_are_the_equations(text: str, window: int, cell: tuple[str, str]) -> None:
     """Law: one row a character, before it is read, whatever the window: those of one plain pass."""
     network, params = random_model(1, vocabulary=7, layers=2, cell=cell[0], reset=cell[1])
-    inputs = [ABC.start, *ABC.encode(text, escape=True)[:-1]] if text else []
+    inputs = [ABC.start, *ABC.encode(text, unknown=True)[:-1]] if text else []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predicting, "WINDOW", window)
         found = list(predictions(network, params, ABC, [text]))
@@ -49,11 +49,11 @@ def test_predictions_are_the_equations(text: str, window: int, cell: tuple[str, 
 
 def test_probabilities_sum_to_one_and_cost_what_is_scored(model: TrainedModel) -> None:
     """Law: each row is a distribution; the character that came has the surprisal of `surprisal`, unknown ones, too."""
-    log_p, ids = rows(model, TEXT), model.vocabulary.encode(TEXT, escape=True)
+    log_p, ids = rows(model, TEXT), model.vocabulary.encode(TEXT, unknown=True)
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1, atol=1e-12)
     nats = -log_p[np.arange(len(ids)), ids]
-    nats[ids == model.vocabulary.escape] += math.log(model.vocabulary.others)
-    assert np.count_nonzero(ids == model.vocabulary.escape) == 4
+    nats[ids == model.vocabulary.unknown] += math.log(model.vocabulary.others)
+    assert np.count_nonzero(ids == model.vocabulary.unknown) == 4
     np.testing.assert_allclose(nats, model.surprisal(TEXT), atol=1e-4)
     np.testing.assert_allclose(np.exp(log_p[0]), model.next_probs(), atol=1e-6)
 

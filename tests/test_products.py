@@ -1,4 +1,4 @@
-"""Products of a few rows: what a plain product gives, however rows and matrix are cut."""
+"""Products of a few rows equal the plain product, however rows and matrix are cut."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.nn.arrays import Buffers
-from charlm.nn.products import LEAST_ROWS, NARROWEST, SMALL, WIDEST, cuts, times
+from charlm.arrays import Buffers
+from charlm.nn.products import LEAST_ROWS, NARROWEST, SMALL, WIDEST, group_and_band, times
 
 SIZES = [(1, 5, 7), (3, 4, 6), (32, 256, 256), (32, 200, 300), (2, 8, 257), (40, 512, 64), (1, 300, 200), (48, 600, 96)]
 
@@ -31,7 +31,7 @@ def test_a_product_is_the_plain_one(B: int, K: int, N: int, G: int | None, rng: 
 
 @pytest.mark.parametrize("B", [1, 3])
 def test_the_matrix_is_a_copy_and_the_result_a_buffer(B: int, rng: np.random.Generator) -> None:
-    """Law: later changes of the matrix do not count, and the next product is in the same memory."""
+    """Law: later changes of the matrix have no effect, and the next product is in the same memory."""
     U, x = rng.standard_normal((4, 6)).astype(np.float32), rng.standard_normal((B, 4)).astype(np.float32)
     times_U, expected = times("U", U, B, Buffers()), x @ U
     U[...] = 0
@@ -41,17 +41,18 @@ def test_the_matrix_is_a_copy_and_the_result_a_buffer(B: int, rng: np.random.Gen
 
 
 @given(st.integers(1, 600), st.integers(1, 2000), st.integers(1, 2000))
-def test_cuts_are_even_and_small_or_there_are_none(rows: int, height: int, width: int) -> None:
+def test_pieces_are_even_and_small_or_there_is_one(rows: int, height: int, width: int) -> None:
     """Law: groups divide the rows, bands the width; where there are several, they are small, but not too small."""
-    group, band = cuts(rows, height, width)
+    group, band = group_and_band(rows, height, width)
     assert rows % group == 0 and width % band == 0
     if (group, band) != (rows, width):
         assert group * height * band <= SMALL and NARROWEST <= band <= WIDEST and group >= min(rows, LEAST_ROWS)
 
 
 def test_usual_sizes_are_cut() -> None:
-    """Law: the sizes that people train, with the streams of a worker; where nothing divides, there is no cut."""
+    """Law: the usual hidden sizes, with a worker's usual batch, are cut; where nothing divides, there is no cut."""
     usual = {64: (32, 64), 100: (32, 100), 128: (32, 64), 200: (32, 100), 256: (32, 64), 512: (16, 64), 1024: (8, 64)}
-    assert {H: cuts(32, H, H) for H in usual} == usual
-    assert [cuts(256, 256, 256), cuts(64, 512, 512), cuts(31, 512, 512)] == [(32, 64), (16, 64), (31, 32)]
-    assert [cuts(32, 257, 257), cuts(37, 1024, 1024)] == [(32, 257), (37, 1024)]
+    assert {H: group_and_band(32, H, H) for H in usual} == usual
+    others = {256: (256, 32, 64), 512: (64, 16, 64), 1024: (37, 37, 1024), 257: (32, 32, 257)}
+    assert {H: (rows, *group_and_band(rows, H, H)) for H, (rows, _, _) in others.items()} == others
+    assert group_and_band(31, 512, 512) == (31, 32)

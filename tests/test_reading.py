@@ -1,4 +1,4 @@
-"""The pieces in which a text is read change nothing: not the text, not what is noted, not what is refused and how."""
+"""The pieces in which a text is read change nothing: neither the text, nor the notes, nor the errors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from runs import few_examples, give_stdin
 
+from charlm.corpus import reader
+from charlm.corpus.reader import Text, clean_up_notes, read_texts, total_bytes
 from charlm.errors import CorpusError
-from charlm.store import reading
-from charlm.store.reading import Text, bytes_in, clean_up_notes, read_texts
 
 MIB = 2**20
 
 
 def read_whole(source: str, data: bytes) -> tuple[str, bool, int] | str:
-    """The oracle: clean text, whether it had a mark, line ends folded; or the refusal; from all bytes at once."""
+    """The oracle, from all bytes at once: clean text, whether it had a BOM, line ends folded; or the error message."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return f"{source} is UTF-16, not UTF-8: convert it, for example with iconv -f UTF-16 -t UTF-8"
     try:
@@ -47,14 +47,14 @@ def read_whole(source: str, data: bytes) -> tuple[str, bool, int] | str:
 
 
 def read_in_pieces(path: Path | str) -> tuple[str, bool, int] | str:
-    """The same as charlm reads it."""
+    """The same from charlm."""
     (text,) = read_texts([path])
     try:
         pieces = list(text)
     except CorpusError as error:
         return str(error)
     assert all(pieces)
-    return "".join(pieces), text.had_mark, text.line_ends
+    return "".join(pieces), text.had_bom, text.folded_line_ends
 
 
 SNIPPETS = ["\r", "\n", "\r\n", "a", "b c", "é", "\ufeff", "日", "😀", "\u2028", "\0"]
@@ -73,9 +73,9 @@ CHUNKS = st.integers(2, 20)
 @example(data="a\n€\n€".encode() + b"\xe2\x82", chunk=3)
 @example(data="\ufeff\ufeff\r".encode(), chunk=2)
 def test_the_size_of_chunks_does_not_matter(data: bytes, chunk: int, tmp_path: Path) -> None:
-    """Law: text, notes and refusals are those of the whole, from a file, packed, and from standard input."""
+    """Law: text, notes and errors are those of the whole, from a file, gzip and standard input."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "CHUNK", chunk)
+        patch.setattr(reader, "CHUNK", chunk)
         (tmp_path / "x.txt").write_bytes(data)
         (tmp_path / "x.gz").write_bytes(gzip.compress(data))
         for path in (tmp_path / "x.txt", tmp_path / "x.gz"):
@@ -86,32 +86,32 @@ def test_the_size_of_chunks_does_not_matter(data: bytes, chunk: int, tmp_path: P
 
 @few_examples
 @given(data=TEXTS, chunk=CHUNKS)
-def test_what_is_known_of_a_source_afterwards(data: bytes, chunk: int, tmp_path: Path) -> None:
-    """Law: size and sha256 are those of the bytes as they lie there, the same whether the text was read or skimmed."""
+def test_size_and_sha256(data: bytes, chunk: int, tmp_path: Path) -> None:
+    """Law: size and sha256 are those of the source's bytes, whether the text is decoded or not."""
     packed = gzip.compress(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "CHUNK", chunk)
+        patch.setattr(reader, "CHUNK", chunk)
         for name, content in (("x.txt", data), ("x.txt.gz", packed)):
             (tmp_path / name).write_bytes(content)
             counts: list[int] = []
-            read, skimmed = Text(tmp_path / name, counts.append), Text(tmp_path / name)
+            read, hashed = Text(tmp_path / name, counts.append), Text(tmp_path / name)
             assert (read.size, read.sha256) == (0, "")
             list(read)
-            skimmed.skim()
+            hashed.read_sha256()
             expected = (len(content), hashlib.sha256(content).hexdigest())
-            assert (read.size, read.sha256) == (skimmed.size, skimmed.sha256) == expected
+            assert (read.size, read.sha256) == (hashed.size, hashed.sha256) == expected
             assert sum(counts) == len(content) and max(counts) <= max(chunk, 8192)
 
 
 def test_pieces_are_small(tmp_path: Path) -> None:
-    """Law: no piece has more characters than a chunk has bytes, but for what the one before it held back."""
-    (tmp_path / "x.txt").write_bytes(b"abc\r\n" * (3 * reading.CHUNK // 5))
+    """Law: no piece has more characters than a chunk has bytes, and at most 3 bytes of the chunk before."""
+    (tmp_path / "x.txt").write_bytes(b"abc\r\n" * (3 * reader.CHUNK // 5))
     pieces = [len(piece) for piece in Text(tmp_path / "x.txt")]
-    assert len(pieces) == 3 and max(pieces) <= reading.CHUNK + 3
+    assert len(pieces) == 3 and max(pieces) <= reader.CHUNK + 3
 
 
 def test_a_file_that_grows_meanwhile(tmp_path: Path) -> None:
-    """Law: told as what it is, even where its content is at fault, too, or it is a cut gzip file for that reason."""
+    """Law: the error says so, even if the content is faulty, too, or is a gzip file cut short for that reason."""
     faulty = {"x.txt": b"a" * MIB, "y.txt": b"a" * MIB + b"\xff", "z.txt.gz": gzip.compress(os.urandom(MIB))[:-9]}
     for name, data in faulty.items():
         path = tmp_path / name
@@ -125,21 +125,21 @@ def test_a_file_that_grows_meanwhile(tmp_path: Path) -> None:
             list(Text(path, write_more))
 
 
-def test_a_damaged_gzip_file_of_something_that_is_no_text(tmp_path: Path) -> None:
-    """Law: what is wrong with the whole file is told before what is wrong in it."""
+def test_a_damaged_gzip_file_that_holds_no_text(tmp_path: Path) -> None:
+    """Law: an error of the whole file takes precedence over one in its content."""
     path = tmp_path / "x.txt.gz"
     for content in (b"\xff", b"\0"):
         path.write_bytes(gzip.compress(content + os.urandom(MIB))[:-3])
         assert "not a whole gzip file" in str(read_in_pieces(path))
 
 
-def test_what_comes_before_a_nul(tmp_path: Path) -> None:
-    """Law: no piece with a NUL is given, nor one after it: who reads on would complain about something else."""
+def test_pieces_before_a_nul(tmp_path: Path) -> None:
+    """Law: no piece with a NUL is given, nor one after it: the caller would raise another error for it."""
     (tmp_path / "x.txt").write_bytes(b"a" * MIB + b"\0" + b"b" * MIB)
     pieces = []
     with pytest.raises(CorpusError, match="NUL"):
         for piece in Text(tmp_path / "x.txt"):
-            pieces.append(piece)  # noqa: PERF402 - what came before the refusal counts
+            pieces.append(piece)  # noqa: PERF402 - the pieces before the error count
     assert set("".join(pieces)) == {"a"}
 
 
@@ -155,7 +155,7 @@ def test_typed_text(tmp_path: Path) -> None:
 
 
 def test_a_gzip_file_out_of_proportion(tmp_path: Path) -> None:
-    """Law: refused as soon as it is known, before all of it was unpacked; a small one may be as packed as it likes."""
+    """Law: refused before all of it is unpacked; up to 1 MiB any ratio is accepted."""
     path = tmp_path / "x.txt.gz"
     path.write_bytes(gzip.compress(b"a" * MIB))
     assert read_in_pieces(path) == ("a" * MIB, False, 0)
@@ -168,32 +168,32 @@ def test_a_gzip_file_out_of_proportion(tmp_path: Path) -> None:
     assert read <= MIB + 200 * path.stat().st_size < 32 * MIB
 
 
-def test_several_texts_are_told_apart(tmp_path: Path) -> None:
+def test_notes_on_several_texts(tmp_path: Path) -> None:
     """Law: a note names the first text that was changed and how many more."""
     for number, data in enumerate([b"a\r\nb\r", b"\xef\xbb\xbfa", b"plain", b"c\r"]):
         (tmp_path / f"{number}.txt").write_bytes(data)
     texts = list(read_texts([tmp_path]))
     for text in texts:
         list(text)
-    marked, folded = clean_up_notes(texts)
-    assert marked == f"{tmp_path / '1.txt'}: dropped the byte order mark"
+    with_bom, folded = clean_up_notes(texts)
+    assert with_bom == f"{tmp_path / '1.txt'}: dropped the byte order mark"
     assert folded == f"{tmp_path / '0.txt'} and 1 more: folded 3 CR or CRLF line ends to LF"
 
 
-def test_how_much_there_is_to_read(tmp_path: Path) -> None:
-    """Law: the bytes on the disk; unknown for what is not there, or would be gone when it is read a second time."""
+def test_total_bytes(tmp_path: Path) -> None:
+    """Law: the bytes on disk; None for a source that is missing or can be read only once."""
     (tmp_path / "a.txt").write_bytes(b"abc")
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"abc"))
     packed = (tmp_path / "b.txt.gz").stat().st_size
-    assert bytes_in([tmp_path, tmp_path / "a.txt"]) == 3 + packed + 3
+    assert total_bytes([tmp_path, tmp_path / "a.txt"]) == 3 + packed + 3
     os.mkfifo(tmp_path / "pipe")
     for unknown in ("-", tmp_path / "pipe", tmp_path / "missing"):
-        assert bytes_in([tmp_path, unknown]) is None
+        assert total_bytes([tmp_path, unknown]) is None
 
 
 @pytest.mark.parametrize("name", ["pipe", "pipe.gz"])
 def test_a_pipe_with_a_name(name: str, tmp_path: Path) -> None:
-    """Law: read like a file, to the end that its writer makes of it, however slowly that comes."""
+    """Law: read like a file until its writer closes it, however slow the writer is."""
     os.mkfifo(tmp_path / name)
     content = b"".join(random.Random(0).randbytes(1).hex().encode() + b"\n" for _ in range(200_000))
     data = gzip.compress(content) if name.endswith(".gz") else content
@@ -212,7 +212,7 @@ with open({str(tmp_path / name)!r}, "wb", buffering=0) as pipe:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
 def test_reading_takes_bounded_memory(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    """Law: a few chunks, whatever the length of the text; a fault at its end is found at the same expense."""
+    """Law: a few chunks, whatever the length of the text; an error at its end is found in the same memory."""
     path = tmp_path / ("x.txt" if pack is bytes else "x.txt.gz")
     line = "".join(map(chr, random.Random(0).choices(range(0x400, 0x2000), k=1000))).encode() + b"\r\n"
     path.write_bytes(pack(line * (24 * MIB // len(line)) + b"\xff"))

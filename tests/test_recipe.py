@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import few_examples
 
-from charlm import recipe as room
+from charlm.training import auto_config as room
 from charlm.errors import CorpusError, SpecError
 from charlm.parallel import workers
-from charlm.plan import MINUTES, TrainSpec, steps_per_epoch, train_spec
-from charlm.recipe import PRESETS, SIZES, choose, regularisation_for, size_for, streams_for
-from charlm.starting import new_run
-from charlm.store.corpus import Corpus
-from charlm.text.streams import fitting_window
+from charlm.config import MINUTES, TrainSpec, steps_per_epoch
+from charlm.training.auto_config import PRESETS, SIZES, choose, regularisation_for, size_for, streams_for
+from charlm.training.new_run import new_run
+from charlm.corpus.corpus import Corpus
+from charlm.text.batches import fitting_window
 from charlm.text.vocabulary import Vocabulary
 
 ALPHABET = "".join(map(chr, range(0x100, 0x100 + 3000)))
-POWER = 3e10  # of a usual processor, as charlm.speed counts
+POWER = 3e10  # of a usual processor, as charlm.training.cost_model counts
 
 
 def corpus(characters: int, alphabet: int = 60) -> Corpus:
@@ -170,7 +170,7 @@ def test_new_runs_begin_with_it(tmp_path: Path) -> None:
     run = new_run(corpus(3000), tmp_path / "run", hidden=24)
     chosen = choose(corpus(3000), hidden=24)
     assert run.config["model"]["hidden"] == 24
-    spec = train_spec(run)
+    spec = run.spec
     assert (spec.batch, spec.window, spec.dropout) == (
         chosen.training.batch,
         chosen.training.window,

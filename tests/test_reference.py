@@ -7,7 +7,7 @@ import pytest
 
 from charlm import reference
 from charlm.nn.gru import GRU
-from charlm.nn.gru_after import GRUResetAfter
+from charlm.nn.gru_reset_after import GRUResetAfter
 from charlm.nn.lstm import LSTM
 from charlm.nn.rnn import RNN
 

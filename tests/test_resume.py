@@ -25,13 +25,13 @@ from runs import (
 
 from charlm import resume_notes
 from charlm.errors import DivergenceError, RunError
-from charlm.journal import Progress
+from charlm.training.progress import Progress
 from charlm.optim.schedules import Schedule
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.corpus import Corpus
-from charlm.store.run import Run
-from charlm.trained import load
-from charlm.training import train
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.corpus.corpus import Corpus
+from charlm.runs.run import Run
+from charlm.trained_model import load
+from charlm.training.loop import train_steps
 
 EPOCH = 7  # windows of TINY in an epoch of short_corpus
 EVALUATIONS = (6, 12, 18, 24)  # the updates of TINY after which it is evaluated
@@ -115,7 +115,7 @@ def test_stopping_at_every_update(corpus: Corpus, straight: dict[str, Run], tmp_
 def test_the_newest_numbered_checkpoints_are_kept(keep: int, corpus: Corpus, tmp_path: Path) -> None:
     """Law: after every update, those of the newest `keep` evaluations, each from the step of its name."""
     run = tiny_run(tmp_path / "run", corpus, replace(TINY, keep=keep))
-    for progress in train(run, corpus):
+    for progress in train_steps(run, corpus):
         passed = [step for step in EVALUATIONS if step <= progress.step]
         assert run.numbered_paths == [run.numbered_path(step) for step in passed[max(0, len(passed) - keep) :]]
     for path in run.numbered_paths:
@@ -175,14 +175,14 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert resume_notes(run) == []
     for name in damaged:
         damage(run.path / f"{name}.safetensors")
-    point = run.resume_point()
+    point = find_resume_point(run)
     assert point.checkpoint is not None and point.checkpoint.step == step
     notes = resume_notes(run)
     assert len(notes) == len(damaged)
     for name, note in zip(damaged, notes, strict=True):
         assert f"{name}.safetensors" in note and "skipped" in note and len(note.splitlines()) == 1
 
-    updates = [progress.step for progress in train(run, corpus)]
+    updates = [progress.step for progress in train_steps(run, corpus)]
     assert updates == list(range(step + 1, 25))
     assert resume_notes(run) == []
     ours, whole = (bits_of(load_checkpoint(each.last_path)) for each in (run, straight["deep lstm"]))
@@ -200,7 +200,7 @@ def test_a_lost_last_checkpoint(stopped: Path, corpus: Corpus, straight: dict[st
     run = Run.open(shutil.copytree(stopped, tmp_path / "run"))
     run.last_path.unlink()
     assert resume_notes(run) == []
-    assert [progress.step for progress in train(run, corpus)] == list(range(19, 25))
+    assert [progress.step for progress in train_steps(run, corpus)] == list(range(19, 25))
     assert bits_of_run(run)["last"] == bits_of_run(straight["deep lstm"])["last"]
 
 
@@ -210,7 +210,7 @@ def test_all_damaged(stopped: Path, corpus: Corpus, tmp_path: Path) -> None:
     for path in run.path.glob("*.safetensors"):
         flip(path)
     before = {file.name: file.read_bytes() for file in run.path.glob("*.*") if file.name != ".lock"}
-    for attempt in (lambda: resume_notes(run), lambda: next(train(run, corpus))):
+    for attempt in (lambda: resume_notes(run), lambda: next(train_steps(run, corpus))):
         with pytest.raises(RunError) as raised:
             attempt()
         assert len(str(raised.value).splitlines()) == 1
@@ -237,7 +237,7 @@ def test_temporary_files_of_the_dead_are_swept(corpus: Corpus, straight: dict[st
     mine = [run.path / name for name in ("notes.tmp", "notes.txt", ".hidden")]
     for path in mine:
         path.write_bytes(b"mine")
-    updates = train(Run.open(run.path), corpus)
+    updates = train_steps(Run.open(run.path), corpus)
     next(updates)
     assert not any(leftover.exists() for leftover in leftovers)
     updates.close()
@@ -268,11 +268,11 @@ def test_a_divergence_goes_back_and_halves_the_rate(
     oracle = tiny_run(tmp_path / "oracle", corpus)
     stop_at(oracle, corpus, back_to) if back_to else None
     halved = Run(oracle.path, oracle.config | {"training": asdict(half)})
-    rest = list(train(halved, corpus))
+    rest = list(train_steps(halved, corpus))
 
     run = tiny_run(tmp_path / "run", corpus)
     Explosions(monkeypatch, {tried}, **EXPLOSIONS[explosion])
-    seen = list(train(run, corpus))
+    seen = list(train_steps(run, corpus))
     assert [p.step for p in seen] == [*range(1, tried), *range(back_to + 1, 25)]
     assert [p.rollbacks for p in seen] == [0] * (tried - 1) + [1] * (24 - back_to)
     assert [p.learning_rate for p in seen[tried - 1 :]] == [p.learning_rate for p in rest]
@@ -292,7 +292,7 @@ def test_stopping_after_a_divergence(
     whole = run_to_end(tiny_run(tmp_path / "whole", corpus), corpus)
     run = tiny_run(tmp_path / "run", corpus)
     Explosions(monkeypatch, {8})
-    updates = train(run, corpus)
+    updates = train_steps(run, corpus)
     for progress in updates:
         if progress.rollbacks and progress.step == step:
             break
@@ -310,7 +310,7 @@ def test_the_fourth_divergence_is_the_end(corpus: Corpus, tmp_path: Path, monkey
     Explosions(monkeypatch, {8, 10, 17, 24})  # at step 8; then, from 6 on, at 8; from 6 on, at 13; from 12 on, at 19
     seen: list[Progress] = []
     with pytest.raises(DivergenceError) as raised:
-        for progress in train(run, corpus):
+        for progress in train_steps(run, corpus):
             seen.append(progress)  # noqa: PERF402 - what was seen before the error counts
     assert len(str(raised.value).splitlines()) == 1 and raised.value.exit_code == 3
     assert [p.step for p in seen] == [*range(1, 8), *range(7, 8), *range(7, 13), *range(13, 19)]
@@ -321,7 +321,7 @@ def test_the_fourth_divergence_is_the_end(corpus: Corpus, tmp_path: Path, monkey
 
     assert resume_notes(run) == []
     assert [load_checkpoint(path).step for path in (run.last_path, run.best_path)] == [18, 18]
-    assert [progress.step for progress in train(Run.open(run.path), corpus)] == list(range(19, 25))
+    assert [progress.step for progress in train_steps(Run.open(run.path), corpus)] == list(range(19, 25))
 
 
 @pytest.mark.parametrize("learning_rate", [1e3, 1e4, 1e5, 1e7])
@@ -331,7 +331,7 @@ def test_a_learning_rate_far_too_high(learning_rate: float, corpus: Corpus, tmp_
     run = tiny_run(tmp_path / "run", corpus, spec)
     schedule, seen = Schedule(learning_rate), []
     with pytest.raises(DivergenceError) as raised:
-        for progress in train(run, corpus):
+        for progress in train_steps(run, corpus):
             seen.append(progress)
             assert math.isfinite(progress.nats + progress.gradient_norm)
     assert len(str(raised.value).splitlines()) == 1
@@ -345,7 +345,7 @@ def test_a_learning_rate_far_too_high(learning_rate: float, corpus: Corpus, tmp_
         assert all(np.isfinite(a).all() for a in (*checkpoint.params.values(), *checkpoint.memory.values()))
         assert len("".join(load(path).sample("T", length=20, rng_seed=0))) >= 20
     assert all(math.isfinite(record["nats"]) for record in run.metrics())
-    assert run.resume_point().skipped == ()
+    assert find_resume_point(run).skipped == ()
 
 
 @pytest.mark.parametrize("rng_seed", range(3))
@@ -358,7 +358,7 @@ def test_a_learning_rate_somewhat_too_high(rng_seed: int, corpus: Corpus, tmp_pa
     for doublings in range(20):
         tried = replace(spec, learning_rate=20.0 * 2**doublings)
         run = tiny_run(tmp_path / str(doublings), corpus, tried)
-        *_, end = train(run, corpus)
+        *_, end = train_steps(run, corpus)
         if end.rollbacks:
             rollbacks = end.rollbacks
             break

@@ -16,10 +16,10 @@ from runs import CONFIG, copy_of_trained_run, lanterns
 from charlm import summary
 from charlm.errors import CharlmError, RunError, StorageError
 from charlm.nn.model import ModelSpec
-from charlm.plan import TrainSpec
-from charlm.store.lock import LOCK
-from charlm.store.run import Run, checkpoint_path, free_run_path, is_run, newest_run
-from charlm.training import train
+from charlm.config import TrainSpec
+from charlm.files.lock import LOCK
+from charlm.runs.run import Run, checkpoint_path, free_run_path, is_run, newest_run
+from charlm.training.loop import train_steps
 
 
 def refusal(path: str | Path) -> str:
@@ -225,7 +225,7 @@ WRONG = ["missing", None, "x", -1, [], {}, 2.5]
 
 def use_all(path: Path) -> None:
     run = Run.open(path)
-    for _ in train(run, lanterns()):
+    for _ in train_steps(run, lanterns()):
         break
     summary(run)
 

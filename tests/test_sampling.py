@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from runs import plain_log_probabilities, random_model, trained_run
 
 from charlm.errors import SpecError
-from charlm.sampling import LEAST_STREAMS, STEPS, SampleSpec, _until, choose, sample
-from charlm.store.checkpoint import load_checkpoint
+from charlm.sampling.sample import LEAST_STREAMS, STEPS, SampleSpec, _until, choose, sample
+from charlm.runs.checkpoint import load_checkpoint
 from charlm.text.vocabulary import Vocabulary
-from charlm.trained import load
+from charlm.trained_model import load
 
 LARGEST_CHANCE = float(np.nextafter(1.0, 0.0))
 LOGITS = np.array([2.0, -1.0, 0.5, 0.5, -30.0, 1.2], np.float32)
@@ -222,7 +222,7 @@ def test_many_at_once_are_the_single_ones(stop: str | None) -> None:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_share_the_samples(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: any number of threads writes the same samples, in their order, to the full length."""
-    monkeypatch.setattr("charlm.sampling.blas_thread_count", lambda: threads)
+    monkeypatch.setattr("charlm.sampling.sample.blas_thread_count", lambda: threads)
     model, numbers = load(trained_run()), range(3 * LEAST_STREAMS)
     texts = model.samples("T", rng_seed=3, numbers=numbers, length=STEPS + 20)
     assert [len(text) for text in texts] == [STEPS + 20] * len(numbers)

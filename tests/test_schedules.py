@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.config import TrainSpec
 from charlm.errors import SpecError
 from charlm.optim.schedules import SHAPES, Schedule
-from charlm.plan import TrainSpec
 
 
 def schedules(*shapes: str) -> st.SearchStrategy[Schedule]:
@@ -34,7 +34,7 @@ PROGRESS = st.floats(0, 1)
 
 @given(SCHEDULES, st.integers(0, 199), PROGRESS)
 def test_the_warm_up_rises_in_a_line(schedule: Schedule, step: int, progress: float) -> None:
-    """At any progress, each update of the warm-up adds the same; from update number `warm_up` on none adds."""
+    """At any progress, each update of the warm-up adds the same; from update number `warm_up` on nothing is added."""
     rates = [schedule(step + n, progress) for n in range(3)]
     if step + 2 <= schedule.warm_up:
         assert rates[0] < rates[1] < rates[2] or rates == [0, 0, 0]
@@ -46,13 +46,13 @@ def test_the_warm_up_rises_in_a_line(schedule: Schedule, step: int, progress: fl
 
 @given(SCHEDULES, STEPS, PROGRESS, PROGRESS)
 def test_the_rate_falls_with_progress(schedule: Schedule, step: int, one: float, two: float) -> None:
-    """At any step, more of the budget used never means a higher rate."""
+    """At any step, the rate never rises with the share of the budget that is used."""
     early, late = sorted((one, two))
     assert schedule(step, early) >= schedule(step, late) * (1 - 1e-12)
 
 
 @given(schedules("cosine", "linear"))
-def test_the_ends_of_the_fall(schedule: Schedule) -> None:
+def test_the_ends_of_the_decay(schedule: Schedule) -> None:
     """A cosine or a line after the warm-up: the peak at 0, its final share at 1, and the mean of the two halfway."""
     step = schedule.warm_up
     last = schedule.final * schedule.peak
@@ -61,22 +61,22 @@ def test_the_ends_of_the_fall(schedule: Schedule) -> None:
     assert schedule(step, 0.5) == pytest.approx((schedule.peak + last) / 2)
 
 
-def test_the_fall_is_a_cosine() -> None:
-    """Slow at both ends: at a third of the way a quarter of the height is lost, at two thirds three quarters."""
+def test_the_decay_is_a_cosine() -> None:
+    """Slow at both ends: at a third of the budget a quarter of the peak is gone, at two thirds three quarters."""
     schedule = Schedule(peak=8, warm_up=0, final=0)
     assert [schedule(0, n / 3) for n in range(4)] == pytest.approx([8, 6, 2, 0])
 
 
 @given(schedules("steps"), st.floats(0, 1))
-def test_steps_drop_at_evenly_spaced_places(schedule: Schedule, within: float) -> None:
-    """With n drops the budget has n + 1 equal parts, and all through part number k the factor is drop^k."""
+def test_steps_drop_at_evenly_spaced_points(schedule: Schedule, within: float) -> None:
+    """With n drops the budget has n + 1 equal parts, and in part number k the factor is drop^k."""
     parts = schedule.drops + 1
     for part in range(parts):
         progress = (part + 0.001 + 0.998 * within) / parts
-        assert schedule.fall(progress) == pytest.approx(schedule.drop**part, rel=1e-12)
+        assert schedule.decay_factor(progress) == pytest.approx(schedule.drop**part, rel=1e-12)
         assert schedule(10**9, progress) == pytest.approx(schedule.peak * schedule.drop**part, rel=1e-12)
-    assert schedule.fall(0) == 1
-    assert schedule.fall(1) == pytest.approx(schedule.drop**schedule.drops)
+    assert schedule.decay_factor(0) == 1
+    assert schedule.decay_factor(1) == pytest.approx(schedule.drop**schedule.drops)
 
 
 def test_steps_by_hand() -> None:
@@ -96,7 +96,7 @@ def test_constant_stays(schedule: Schedule, step: int, progress: float) -> None:
 
 @pytest.mark.parametrize("shape", ["", "lines", "Cosine", "cosine "])
 def test_an_unknown_shape_is_refused(shape: str) -> None:
-    """With the names there are; by a run's settings before anything is trained."""
+    """The message has the known names; a TrainSpec refuses it, too."""
     with pytest.raises(ValueError, match="cosine, linear, constant, steps"):
         Schedule(1.0, shape)(0, 0.0)
     with pytest.raises(SpecError, match="cosine, linear, constant, steps"):
@@ -105,13 +105,13 @@ def test_an_unknown_shape_is_refused(shape: str) -> None:
 
 @given(SCHEDULES, STEPS, st.floats(-5, 5))
 def test_progress_beyond_its_ends_is_the_end(schedule: Schedule, step: int, progress: float) -> None:
-    """A clock that overshoots does not turn the rate up again."""
+    """A clock that overshoots does not raise the rate again."""
     assert schedule(step, progress) == schedule(step, min(max(progress, 0), 1))
 
 
 @given(SCHEDULES, STEPS, PROGRESS)
 def test_the_rate_is_a_function_of_its_arguments(schedule: Schedule, step: int, progress: float) -> None:
-    """Calls in between do not matter, a copy agrees, and the rate is in proportion to the peak, between 0 and it."""
+    """Other calls have no effect, a copy agrees, and the rate is proportional to the peak, between 0 and the peak."""
     rate = schedule(step, progress)
     schedule(step + 17, progress / 2)
     assert rate == schedule(step, progress) == dataclasses.replace(schedule)(step, progress)

@@ -12,11 +12,11 @@ import pytest
 from runs import charlm, charlm_command, environment, give_stdin, lanterns, run_to_end, trained_run
 
 from charlm.cli.screen import columns_of, harmless
-from charlm.listing import entries
-from charlm.plan import TrainSpec
-from charlm.starting import new_run
-from charlm.store.reading import read_texts
-from charlm.trained import load
+from charlm.scoring.units import entries
+from charlm.config import TrainSpec
+from charlm.training.new_run import new_run
+from charlm.corpus.reader import read_texts
+from charlm.trained_model import load
 
 Capture = pytest.CaptureFixture[str]
 LINES = ["The lantern burns all night.\n", "\n", "qxzj vvkw jjqz xxpq zzkj wvqq\n", "The harbour sleeps, qzx.\n"]

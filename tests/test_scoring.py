@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import LANTERNS, charlm, few_examples, plain_nats, random_model, trained_run
 
-from charlm import lanes, scoring
-from charlm.nn.arrays import Floats, Ids, NamedArrays
+from charlm.predict import long_text as lanes
+from charlm.scoring import score as scoring
+from charlm.arrays import Floats, Ids, NamedArrays
 from charlm.nn.model import CharLM
 from charlm.nn.stack import State
-from charlm.reader import Reader
-from charlm.scoring import Score, score, score_ids, surprisal
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.run import Run
+from charlm.predict.window_reader import Reader
+from charlm.scoring.score import Score, score, score_ids, surprisal
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.run import Run
 from charlm.text.vocabulary import Vocabulary
-from charlm.trained import load
+from charlm.trained_model import load
 
 
 def random_ids(seed: int, count: int, vocabulary: int = 7) -> np.ndarray:
@@ -271,8 +272,8 @@ def test_lines_of_their_own(lines: list[str], batch: int, held: int) -> None:
     network, params = random_model(3, vocabulary=8, layers=2, cell="lstm")
     vocabulary = Vocabulary("\nabcdef")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("charlm.lines.LINES", batch)
-        patch.setattr("charlm.lines.HELD", held)
+        patch.setattr("charlm.predict.short_texts.LINES", batch)
+        patch.setattr("charlm.predict.short_texts.HELD", held)
         found = list(surprisal(network, params, vocabulary, iter(lines), reset=True))
     assert len(found) == len(lines)
     for line, nats in zip(lines, found, strict=True):
@@ -374,7 +375,7 @@ def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_threads_read_what_one_reads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: the same for any number of threads, whether they get many lanes each or few."""
     monkeypatch.setattr(lanes, "LANE_MINIMUM", 50)
-    monkeypatch.setattr("charlm.reader.blas_thread_count", lambda: threads)
+    monkeypatch.setattr("charlm.predict.window_reader.blas_thread_count", lambda: threads)
     model, params = random_model(2, layers=2, cell="lstm")
     for count in (40, 700, 3000):
         ids = random_ids(8, count)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from charlm.errors import SpecError
-from charlm.nn.arrays import NamedArrays
+from charlm.arrays import NamedArrays
 from charlm.nn.loss import cross_entropy, mean_squared_error
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.nn.sequence import Cloze, SequenceModel
 from charlm.optim.optimizers import Adam
-from charlm.sampling import SampleSpec, sample
+from charlm.sampling.sample import SampleSpec, sample
 from charlm.text.vocabulary import Vocabulary
 
 

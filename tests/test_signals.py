@@ -23,10 +23,10 @@ from runs import (
     wait_until,
 )
 
-from charlm.starting import new_run
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.corpus import read_corpus
-from charlm.store.run import Run, is_run
+from charlm.training.new_run import new_run
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.corpus.corpus import read_corpus
+from charlm.runs.run import Run, is_run
 
 TEXT = "Down by the harbour the lanterns come on,\none after the other.\n" * 40
 STEPS = 600
@@ -121,7 +121,7 @@ def test_a_second_signal_around_a_rename(moment: str, here: Path) -> None:
 import os, signal
 from pathlib import Path
 from charlm.cli.interrupts import Interrupts
-from charlm.store.atomic import write_atomic
+from charlm.files.atomic import write_atomic
 
 def twice():
     signal.raise_signal(signal.SIGINT)

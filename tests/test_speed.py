@@ -7,8 +7,8 @@ import time
 import pytest
 
 from charlm.nn.model import ModelSpec
-from charlm.recipe import EVERY_WORKER
-from charlm.speed import SOFTMAX, TRIAL_SECONDS, cost, update_cost, work_per_second
+from charlm.training.auto_config import EVERY_WORKER
+from charlm.training.cost_model import SOFTMAX, TRIAL_SECONDS, cost, update_cost, work_per_second
 
 MEASURED = {  # docs/performance.md: units, layers, streams of a worker, workers
     (128, 1, 16, 2): 453_245,

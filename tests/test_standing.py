@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from runs import TINY, run_to_end, short_corpus, tiny_run
 
-from charlm import training
-from charlm.plan import TrainSpec, train_spec
-from charlm.scoring import Score
-from charlm.standing import ending
-from charlm.starting import change_budget
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.corpus import Corpus
-from charlm.store.run import Run
-from charlm.training import train
+from charlm.training import loop as training
+from charlm.config import TrainSpec
+from charlm.scoring.score import Score
+from charlm.training.report import ending
+from charlm.training.resume import change_budget
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.corpus.corpus import Corpus
+from charlm.runs.run import Run
+from charlm.training.loop import train_steps
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def test_patience_ends_a_training(corpus: Corpus, tmp_path: Path, only_the_secon
     """
     run = run_to_end(tiny_run(tmp_path / "run", corpus, PATIENT), corpus)
     assert evaluations(run) == [3, 2, 2, 2, 2]
-    assert list(train(Run.open(run.path), corpus)) == []
+    assert list(train_steps(Run.open(run.path), corpus)) == []
     best = load_checkpoint(run.best_path)
     assert f"step {best.step:,}" in ending(run) and "--patience" in ending(run)
     assert ending(run).startswith("Stopped after ") and " of 1:00:00: 3 validations in a row" in ending(run)
 
     step = best.step + 9
     change_budget(run, steps=step)
-    assert [progress.step for progress in train(Run.open(run.path), corpus)][-1] == step
+    assert [progress.step for progress in train_steps(Run.open(run.path), corpus)][-1] == step
     assert train_spec(Run.open(run.path)).patience is None
 
 
@@ -59,7 +59,7 @@ def test_patience_counts_on_after_a_resume(corpus: Corpus, tmp_path: Path, only_
     """Law: a run that was stopped between two validations has the patience that it had."""
     run = tiny_run(tmp_path / "run", corpus, PATIENT)
     for _ in range(20):
-        updates = train(Run.open(run.path), corpus)
+        updates = train_steps(Run.open(run.path), corpus)
         if next(updates, None) is None:
             break
         updates.close()
@@ -83,7 +83,7 @@ def test_passes_end_a_training_before_its_minutes(corpus: Corpus, tmp_path: Path
 def test_a_stopped_training_has_no_ending(corpus: Corpus, tmp_path: Path) -> None:
     """Law: what a signal or an error ended is no end."""
     run = tiny_run(tmp_path / "run", corpus, TrainSpec(batch=4, window=10, minutes=5.0, epochs=100.0))
-    updates = train(run, corpus)
+    updates = train_steps(run, corpus)
     next(updates)
     updates.close()
     assert ending(run) == ""

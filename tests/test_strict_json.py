@@ -1,4 +1,4 @@
-"""JSON as the standard has it: all of it, and nothing else."""
+"""The parser accepts JSON as the standard defines it, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.store.strict_json import MOST_DEPTH, MOST_VALUES, parse_json
+from charlm.files.strict_json import MOST_DEPTH, MOST_VALUES, parse_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -21,8 +21,8 @@ DEEP = 200_000
 
 
 @given(value=VALUES, ascii_only=st.booleans(), indent=st.none() | st.integers(0, 3))
-def test_ordinary_json_is_what_pythons_reader_makes_of_it(value: Any, ascii_only: bool, indent: int | None) -> None:
-    """Law: the same value and types as json.loads, from str, and from bytes where it is UTF-8."""
+def test_ordinary_json_is_parsed_as_by_json_loads(value: Any, ascii_only: bool, indent: int | None) -> None:
+    """Law: the same values and types, from str, and from bytes in UTF-8."""
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
     parsed = parse_json(text)
     assert repr(parsed) == repr(json.loads(text)) == repr(value)
@@ -32,8 +32,8 @@ def test_ordinary_json_is_what_pythons_reader_makes_of_it(value: Any, ascii_only
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize("around", ["{}", " {} ", "[1, {}]", '{{"nats": {}}}', '[[{{"a": [{}]}}]]'])
-def test_numbers_that_are_none_are_refused(word: str, around: str) -> None:
-    """Law: wherever they stand, though json.loads takes them; as strings they are only text."""
+def test_nan_and_infinity_are_refused(word: str, around: str) -> None:
+    """Law: at any depth, although json.loads accepts them; as strings they are ordinary text."""
     assert not math.isfinite(float(word))
     json.loads(around.format(word))
     with pytest.raises(ValueError, match=word):
@@ -44,7 +44,7 @@ def test_numbers_that_are_none_are_refused(word: str, around: str) -> None:
 @pytest.mark.parametrize("unit", ["[", '{"a":', '[{"a":', "[[],"])
 @pytest.mark.parametrize("closed", [False, True])
 def test_deep_nesting_is_refused(unit: str, closed: bool) -> None:
-    """Law: a ValueError of one line, never an end of the stack."""
+    """Law: a ValueError of one line, never a RecursionError."""
     ends = "".join(
         {"[": "]", "{": "}"}[character] for character in reversed(unit.replace("[]", "")) if character in "[{"
     )
@@ -57,7 +57,7 @@ def test_deep_nesting_is_refused(unit: str, closed: bool) -> None:
 
 @pytest.mark.parametrize("depth", [1, 50, MOST_DEPTH])
 def test_ordinary_nesting_is_read(depth: int) -> None:
-    """Law: what people nest is not deep; the bound is exact, in lists, in objects and in both."""
+    """Law: the bound is exact, in lists, in objects and in both."""
     for start, end in (("[", "]"), ('{"a":', "}"), ('[{"a":[', "]}]")):
         levels = depth // len(end)
         value = parse_json(start * levels + "1" + end * levels)
@@ -70,7 +70,7 @@ def test_ordinary_nesting_is_read(depth: int) -> None:
     "text", ['{"a": 1, "a": 1}', '{"a": 1, "b": 2, "a": 3}', '[{"x": {"": 1, "": 2}}]', '{"é": 1, "\\u00e9": 1}']
 )
 def test_a_key_twice_is_refused(text: str) -> None:
-    """Law: there is no telling which of the two was meant; json.loads takes the last."""
+    """Law: it is ambiguous which of the two counts; json.loads takes the last."""
     json.loads(text)
     with pytest.raises(ValueError, match="more than once"):
         parse_json(text)
@@ -79,7 +79,7 @@ def test_a_key_twice_is_refused(text: str) -> None:
 @pytest.mark.parametrize("unit", ["[],", "{},", "0,", '"",', '{"a":0},'])
 @pytest.mark.parametrize("as_bytes", [False, True])
 def test_a_flood_of_values_is_refused(unit: str, as_bytes: bool) -> None:
-    """Law: what would take many times its size of memory is refused before it is read; a quarter of it is read."""
+    """Law: a text that would take many times its size of memory is refused before it is parsed."""
     for times, refused in ((2, True), (0.25, False)):
         text = "[" + unit * int(times * MOST_VALUES) + "0]"
         given_text = text.encode() if as_bytes else text
@@ -96,8 +96,8 @@ LONG = "a" * 10**6
 @pytest.mark.parametrize(
     "text", ["1" * 10**6, "-" + "9" * 10**6 + ".0", "1e400", f'{{"{LONG}": 1, "{LONG}": 1}}'], ids=lambda text: text[:9]
 )
-def test_what_is_refused_is_quoted_in_short(text: str) -> None:
-    """Law: the message stays a line, however long the number or the key."""
+def test_long_values_are_quoted_in_short(text: str) -> None:
+    """Law: the message is one short line, however long the number or the key."""
     with pytest.raises(ValueError) as raised:
         parse_json(text)
     assert len(str(raised.value)) < 400 and str(raised.value).isprintable()
@@ -112,7 +112,7 @@ def test_what_is_not_json_is_refused(text: str) -> None:
 
 @given(value=VALUES, garbage=st.sampled_from(["x", "{}", "[]", "null", '"', ",", "\0", "]", "}"]))
 def test_trailing_garbage_is_refused(value: Any, garbage: str) -> None:
-    """Law: one value and then white space is all; two joined records are not one."""
+    """Law: only white space may follow the value."""
     text = json.dumps(value)
     assert repr(parse_json(text + " \n\t\r")) == repr(value)
     with pytest.raises(ValueError):
@@ -121,7 +121,7 @@ def test_trailing_garbage_is_refused(value: Any, garbage: str) -> None:
 
 @given(data=st.binary(max_size=60))
 def test_any_bytes_at_all(data: bytes) -> None:
-    """Law: a value, or ValueError; nothing else comes out of damaged bytes."""
+    """Law: the value of json.loads, or ValueError."""
     try:
         value = parse_json(data)
     except ValueError:
@@ -131,6 +131,6 @@ def test_any_bytes_at_all(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", [b"\xff", b'"\xc3"', b'"\xed\xa0\x80"'[:4], b'{"a": "\xe9"}'])
 def test_bytes_that_are_not_text(data: bytes) -> None:
-    """Law: refused as a ValueError like the rest."""
+    """Law: a ValueError, too."""
     with pytest.raises(ValueError):
         parse_json(data)

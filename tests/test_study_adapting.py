@@ -12,9 +12,9 @@ import pytest
 import study_adapting as study
 from runs import LANTERNS, environment, random_model, trained_run
 
-from charlm import adapting
+from charlm.predict import dynamic_evaluation as adapting
 from charlm.text.vocabulary import Vocabulary
-from charlm.trained import TrainedModel, load
+from charlm.trained_model import TrainedModel, load
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "study_adapting.py"
 

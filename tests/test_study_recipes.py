@@ -10,7 +10,7 @@ import pytest
 import study_recipes as study
 from runs import LANTERNS, trained_run
 
-from charlm import training
+from charlm.training import loop as training
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.optim.schedules import Schedule
 

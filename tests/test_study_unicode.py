@@ -12,7 +12,7 @@ import pytest
 import study_unicode as study
 from runs import environment, trained_run
 
-from charlm.trained import load
+from charlm.trained_model import load
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "study_unicode.py"
 

@@ -13,9 +13,9 @@ import pexpect
 import pytest
 from runs import LANTERNS, TINY, bits_of_run, charlm_command, environment, run_to_end, the_command, tiny_run, wait_until
 
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.corpus import read_corpus
-from charlm.store.run import Run
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.corpus.corpus import read_corpus
+from charlm.runs.run import Run
 
 SMALL = ("--hidden", 8, "--batch", 4, "--window", 10)
 STEPS = 3  # and as many evaluations, each of most of a second

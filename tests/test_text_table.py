@@ -1,7 +1,7 @@
-"""What becomes of a text: one table of all that people and disks come up with, and the outcome of each.
+"""One table of texts, good and bad, and the outcome of each.
 
-Every row goes through the library and through `charlm train`, `charlm sample` and `charlm score`, here and in
-processes that run under other locales: outcomes and bytes are the same everywhere.
+Every row goes through the library and through `charlm train`, `charlm sample` and `charlm score`, in this process and
+in processes under other locales: outcomes and output bytes are the same.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from unittest import mock
 import pytest
 from runs import copy_of_trained_run, environment, give_stdin
 
-from charlm.cli import main
+from charlm.cli import main, progress
+from charlm.corpus.corpus import read_corpus
 from charlm.errors import CorpusError
-from charlm.store.corpus import read_corpus
+from charlm.plotting.loss import plot
 
 Locale = dict[str, str]
 LOCALES: dict[str, Locale] = {
@@ -43,11 +44,11 @@ NOBODY = 65534
 MEGABYTE = 2**20
 
 
-# ----------------------------------------------------------------------------------------- how a text comes to be there
+# ----------------------------------------------------------------------------------------------- how a text is made
 
 
 def file(data: bytes | str, name: str = "x.txt") -> Callable[[], list[str]]:
-    """A file that holds `data`; its name is UTF-8 whatever the locale."""
+    """A file that holds `data`; its name is UTF-8 in any locale."""
 
     def make() -> list[str]:
         path = Path(named(name))
@@ -59,7 +60,7 @@ def file(data: bytes | str, name: str = "x.txt") -> Callable[[], list[str]]:
 
 
 def files(*makes: Callable[[], list[str]], given: Sequence[str] = ()) -> Callable[[], list[str]]:
-    """Several of them; `given`: what is named on the command line in their place."""
+    """Several files; `given`: the command-line arguments, if not their names."""
 
     def make() -> list[str]:
         names = [name for each in makes for name in each()]
@@ -69,7 +70,7 @@ def files(*makes: Callable[[], list[str]], given: Sequence[str] = ()) -> Callabl
 
 
 def named(name: str) -> str:
-    """A file name whose bytes are UTF-8, as Python has it under this locale."""
+    """A file name whose bytes are UTF-8, decoded as Python does in this locale."""
     return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
@@ -114,7 +115,7 @@ def unreadable(make: Callable[[], list[str]]) -> Callable[[], list[str]]:
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Read without the rights of root, who may read everything."""
+    """Read without the rights of root, who can read everything."""
     root = os.geteuid() == 0
     Path().chmod(0o755)
     if root:
@@ -128,7 +129,7 @@ def as_nobody() -> Iterator[None]:
 
 @contextmanager
 def little_memory() -> Iterator[None]:
-    """What has no end fails soon, and not the whole machine with it."""
+    """Limit the memory, so that reading without end fails soon."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + 256 * MEGABYTE, before[1]))
@@ -140,7 +141,7 @@ def little_memory() -> Iterator[None]:
 
 @contextmanager
 def growing() -> Iterator[None]:
-    """x.txt gets longer as soon as a part of it was read."""
+    """Append to x.txt as soon as a part of it has been read."""
     done = False
 
     def watch(frame: Any, event: str, function: Any) -> None:
@@ -159,7 +160,7 @@ def growing() -> Iterator[None]:
 
 
 def filled(name: str, *parts: bytes) -> Callable[[], AbstractContextManager[None]]:
-    """Somebody writes into a pipe, part after part."""
+    """Write to a pipe, part after part."""
 
     def write() -> None:
         with suppress(BrokenPipeError), open(name, "wb", buffering=0) as end:
@@ -174,7 +175,7 @@ def filled(name: str, *parts: bytes) -> Callable[[], AbstractContextManager[None
         try:
             yield
         finally:
-            end = os.open(name, os.O_RDONLY | os.O_NONBLOCK)  # where nobody has read, the writer still waits
+            end = os.open(name, os.O_RDONLY | os.O_NONBLOCK)  # the writer waits for a reader
             writer.join()
             os.close(end)
 
@@ -186,20 +187,20 @@ def filled(name: str, *parts: bytes) -> Callable[[], AbstractContextManager[None
 
 @dataclass(frozen=True)
 class Row:
-    """A text, how it comes, and its outcome: the characters that are trained on, or the words of the refusal."""
+    """A text, how it is read, and the outcome: the characters that are trained on, or words of the error message."""
 
     name: str
-    make: Callable[[], list[str]]  # in the current folder; returns what to name on the command line
+    make: Callable[[], list[str]]  # in the current folder; returns the command-line arguments
     text: str | None = None
     refused: str | None = None
-    notes: tuple[str, ...] = ()  # what was changed is told, in these words
-    scored: int | str | None = None  # characters or refusal of `charlm score`, where not as in training
+    notes: tuple[str, ...] = ()  # words of the notes on the clean-up
+    scored: int | str | None = None  # characters or error of `charlm score`, if not as in training
     stdin: bytes = b""
     meanwhile: Callable[[], AbstractContextManager[None]] = field(default=nullcontext)
 
 
 def good(name: str, make: Callable[[], list[str]] | bytes | str, text: str | None = None, **more: Any) -> Row:
-    """A text that is trained on; `text`: what it is after clean-up, left out where nothing changes."""
+    """A text that is trained on; `text`: after clean-up, if that changes it."""
     if not callable(make):
         text = text if text is not None else make if isinstance(make, str) else make.decode()
         make = file(make)
@@ -207,14 +208,14 @@ def good(name: str, make: Callable[[], list[str]] | bytes | str, text: str | Non
 
 
 def bad(name: str, make: Callable[[], list[str]] | bytes, refused: str, **more: Any) -> Row:
-    """A text that is refused, in one line that holds these words."""
+    """A text that is refused in one line with these words."""
     return Row(name, make if callable(make) else file(make), refused=refused, **more)
 
 
 MARK = "\ufeff"
 LINE = "fire and water, night and day; 火と水 🔥💧 "
 LONG = LINE * (10 * MEGABYTE // len(LINE.encode()))
-WINDOWS = "a\r\n" * 60_000 + "b"  # a CR at every third byte: some lie at the end of any block that is read
+WINDOWS = "a\r\n" * 60_000 + "b"  # a CR at every third byte: some are the last byte of a block that is read
 BAD_BYTE = "x.txt, line {}, column {}: byte 0x{} is not UTF-8"
 NOT_WHOLE = "x.txt.gz is not a whole gzip file"
 CHANGED = "x.txt was changed while it was read"
@@ -222,16 +223,16 @@ PACKED = gzip.compress(b"ab\ncd\n", mtime=0)
 BOMB = gzip.compress(bytes(range(97, 123)) + b"a" * 8 * MEGABYTE, mtime=0)
 
 TABLE = [
-    # how much there is
+    # length
     good("plain", b"ab\ncd\n"),
     bad("empty", b"", "x.txt is empty", scored="the text is empty"),
     bad("only a byte order mark", MARK.encode(), "x.txt is empty", scored="the text is empty"),
-    bad("one character", b"a", "x.txt holds one distinct character only, 'a'", scored=1),
-    bad("one distinct character", b"aaaa", "x.txt holds one distinct character only, 'a'", scored=4),
+    bad("one character", b"a", "x.txt has only one distinct character, 'a'", scored=1),
+    bad("one distinct character", b"aaaa", "x.txt has only one distinct character, 'a'", scored=4),
     bad(
         "only line ends",
         b"\n\r\n\r",
-        r"x.txt holds one distinct character only, '\n'",
+        r"x.txt has only one distinct character, '\n'",
         scored=3,
         notes=("folded 2 CR or CRLF line ends to LF",),
     ),
@@ -240,7 +241,7 @@ TABLE = [
     good("no final newline", b"ab\ncd"),
     good("spaces and line ends only", b"  \n \n"),
     good("a line of 10 MB", LONG),
-    # what is cleaned
+    # clean-up
     good("byte order mark", MARK + "ab\n", "ab\n", notes=("dropped the byte order mark",)),
     good("two byte order marks", MARK * 2 + "ab\n", MARK + "ab\n", notes=("dropped the byte order mark",)),
     good("a byte order mark inside", "ab" + MARK + "c\n"),
@@ -255,14 +256,14 @@ TABLE = [
         "ab\n",
         notes=("dropped the byte order mark", "folded 1 CR or CRLF line ends to LF"),
     ),
-    # what stays as it is
+    # characters that are kept
     good("control characters", "".join(map(chr, [*range(1, 13), *range(14, 32), 127, *range(128, 160)])) + "\n"),
     good("other line ends", "a\x0bb\x0cc\x85d\u2028e\u2029f\n"),
     good("4-byte characters", "👩‍🚀 to the 🌍\n🀄𝔘\n"),
     good("combining marks", "e\u0301 is not é\n\u0301\u0302\n"),
     good("right to left", "שלום עולם\nالسلام عليكم\n\u202eabc\u202c\n"),
-    good("no characters", "\ufffe\uffff\U0010ffff\ufdd0\ufffd\ue000\n"),
-    # what is not UTF-8
+    good("not characters", "\ufffe\uffff\U0010ffff\ufdd0\ufffd\ue000\n"),
+    # not UTF-8
     bad("Latin-1", "ab\nGrüße\n".encode("latin-1"), BAD_BYTE.format(2, 3, "fc")),
     bad("Windows quotes", "ab “cd”\n".encode("cp1252"), BAD_BYTE.format(1, 4, "93")),
     bad("lone high surrogate", b"ab\xed\xa0\x80", BAD_BYTE.format(1, 3, "ed")),
@@ -287,13 +288,13 @@ TABLE = [
     bad("gzip cut to nothing", file(b"", "x.txt.gz"), NOT_WHOLE),
     bad("gzip with a wrong checksum", file(PACKED[:-8] + b"\0" * 4 + PACKED[-4:], "x.txt.gz"), NOT_WHOLE),
     bad("gzip and then something else", file(PACKED + b"ab\n", "x.txt.gz"), NOT_WHOLE),
-    bad("no gzip by content", file(b"ab\ncd\n", "x.txt.gz"), NOT_WHOLE),
+    bad("not gzip by content", file(b"ab\ncd\n", "x.txt.gz"), NOT_WHOLE),
     bad("gzip by content only", PACKED, "x.txt is gzip"),
     bad("gzip bomb", file(BOMB, "x.txt.gz"), "x.txt.gz unpacks to more than 200 times its size"),
-    # what is no text
+    # not text
     bad("zip", b"PK\x03\x04\x14\0\0\0ab", "x.txt is a zip archive"),
     bad("PDF", b"%PDF-1.7\nab\xe2\xe3\n\0", "x.txt is a PDF"),
-    # places
+    # kinds of sources
     bad("no file", lambda: ["x.txt"], "no such file: x.txt"),
     bad("a link to nowhere", link("x.txt", "nowhere"), "no such file: x.txt"),
     bad("a link to itself", link("x.txt", "x.txt"), "cannot read x.txt"),
@@ -310,7 +311,7 @@ TABLE = [
     bad("a name in Greek, and Latin-1", file(b"h\xe9", "φως.txt"), "φως.txt, line 1, column 2: byte 0xe9"),
     bad("a name that is not UTF-8", file(b"", "caf\udce9.txt"), "caf\udce9.txt is empty", scored="the text is empty"),
     bad("a name of two lines", file(b"", "a\nb.txt"), "a b.txt is empty", scored="the text is empty"),
-    # several
+    # several sources
     good("two files", files(file("ab", "2.txt"), file("cd\n", "1.txt")), "ab\ncd\n", scored=5),
     good("the same file twice", files(file("ab"), file("ab")), "ab\nab", scored=4),
     good("one of two is empty", files(file(""), file("ab\n", "y.txt")), "ab\n"),
@@ -320,7 +321,7 @@ TABLE = [
     good(
         "a folder",
         files(
-            *(file(f"{name}\n", f"texts/{name}") for name in ("b.txt", "A.TXT", "c/d.txt", "no.md", "no")),
+            *(file(f"{name}\n", f"texts/{name}") for name in ("b.txt", "A.TXT", "c/d.txt", "no.md", "no", "no.gz")),
             file(gzip.compress(b"packed\n"), "texts/c.txt.gz"),
             given=["texts"],
         ),
@@ -353,24 +354,24 @@ ROWS = {row.name: row for row in TABLE}
 
 
 class Done(NamedTuple):
-    """What a command left: exit code and bytes."""
+    """The exit code and the output of a command."""
 
     code: int
-    out: str  # UTF-8, what is not as surrogates
+    out: str  # UTF-8, other bytes as surrogates
     err: str
 
 
 class Outcome(NamedTuple):
-    """What became of a row: the library's corpus or refusal, and what three commands did."""
+    """The outcome of a row: the library's corpus or error, and three commands."""
 
     library: dict[str, Any]
     train: Done
-    sample: Done | None  # where there is a run to sample from
+    sample: Done | None  # if there is a run to sample from
     score: Done | None
 
 
 def outcome(row: Row, long: bool = True) -> Outcome:
-    """Go through a row in the current folder, which is empty; `long`: score even what takes seconds."""
+    """The outcome of a row in the current, empty folder; `long`: score texts that take seconds, too."""
     sources = row.make()
     copy_of_trained_run(Path("model"))
     library = read(row, sources)
@@ -386,7 +387,7 @@ def outcome(row: Row, long: bool = True) -> Outcome:
 
 
 def read(row: Row, sources: list[str]) -> dict[str, Any]:
-    """What the library makes of it."""
+    """The corpus, or the error message, of the library."""
     try:
         with row.meanwhile(), pytest.MonkeyPatch.context() as patch:
             give_stdin(patch, row.stdin)
@@ -403,18 +404,18 @@ def read(row: Row, sources: list[str]) -> dict[str, Any]:
 
 
 def call(row: Row, *arguments: object, text: bool = True) -> Done:
-    """A command, as a process would call it under this locale; `text`: whether it reads the row's text."""
+    """Call a command as a process does in this locale; `text`: whether it reads the row's text."""
     encoding = sys.__stdout__.encoding if sys.__stdout__ else "ascii"
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for _ in range(2))
     with row.meanwhile() if text else nullcontext(), pytest.MonkeyPatch.context() as patch:
         give_stdin(patch, row.stdin)
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
-        patch.setattr("charlm.cli.watching.plot", mock.Mock())  # the picture would take most of the time
+        patch.setattr(progress, plot.__name__, mock.Mock())  # the picture would take most of the time
         with pytest.raises(SystemExit) as stop:
             main([str(argument) for argument in arguments])
-    written, told = (stream.buffer.getvalue().decode("utf-8", "surrogateescape") for stream in (out, err))
-    return Done(int(stop.value.code or 0), written, told)
+    written, logged = (stream.buffer.getvalue().decode("utf-8", "surrogateescape") for stream in (out, err))
+    return Done(int(stop.value.code or 0), written, logged)
 
 
 @contextmanager
@@ -427,7 +428,7 @@ def empty_folder() -> Iterator[None]:
         finally:
             for path in Path().rglob("*"):
                 if path.is_dir() and not path.is_symlink():
-                    path.chmod(0o755)  # so that it can be swept
+                    path.chmod(0o755)  # so that it can be removed
             os.chdir(before)
 
 
@@ -467,7 +468,7 @@ def test_the_library(name: str) -> None:
     row, library = ROWS[name], outcome_here(name).library
     if row.text is None:
         assert row.refused is not None
-        if "too short" in row.refused:  # known only when it is split
+        if "too short" in row.refused:  # an error of the split
             return
         assert row.refused in library["refused"].replace("\n", " ")
         return
@@ -479,7 +480,7 @@ def test_the_library(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_train(name: str) -> None:
-    """Law: trained with exit code 0 and nothing said but the notes, or refused with 1 and one line; then no run."""
+    """Law: exit code 0 and the notes only, or exit code 1, one line and no run."""
     row, (_, train, sample, _) = ROWS[name], outcome_here(name)
     if row.text is None:
         assert_refused(train, row.refused)
@@ -492,7 +493,7 @@ def test_train(name: str) -> None:
 
 @pytest.mark.parametrize("name", [row.name for row in TABLE if row.text is not None])
 def test_sample(name: str) -> None:
-    """Law: the seed text and 20 characters of the text's, in UTF-8."""
+    """Law: the seed text and 20 characters of the vocabulary, in UTF-8."""
     text, sample = ROWS[name].text, outcome_here(name).sample
     assert text and sample and (sample.code, sample.err) == (0, "")
     assert sample.out.startswith(text[0]) and len(sample.out) == 21
@@ -501,7 +502,7 @@ def test_sample(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_score(name: str) -> None:
-    """Law: every character is scored, or it is refused in the same words as in training."""
+    """Law: every character is scored, or the error is that of training."""
     row, score = ROWS[name], outcome_here(name).score
     expected = row.scored if row.scored is not None else len(row.text) if row.text is not None else row.refused
     if isinstance(expected, str):
@@ -514,7 +515,7 @@ def test_score(name: str) -> None:
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_another_locale(locale: str) -> None:
-    """Law: the locale changes nothing: the same outcomes, and the same bytes on stdout and stderr."""
+    """Law: the same outcomes, and the same bytes on stdout and stderr."""
     found = outcomes_elsewhere(locale)
     assert list(found) == list(ROWS)
     for name in ROWS:

@@ -30,16 +30,18 @@ from runs import (
     without_clock,
 )
 
-from charlm import summary, training
+from charlm import summary
+from charlm.training import loop as training
 from charlm.errors import CharlmError, CorpusError, DivergenceError, RunError, SpecError, StorageError
 from charlm.optim.schedules import Schedule
-from charlm.plan import MOST_SCORING, TrainSpec, split, train_spec, training_length
-from charlm.scoring import Score
-from charlm.starting import change_budget, new_run
-from charlm.store.checkpoint import load_checkpoint
-from charlm.store.corpus import Corpus, read_corpus
-from charlm.store.run import Run
-from charlm.training import SAVE_SECONDS, train
+from charlm.config import MOST_EVALUATION, TrainSpec, split, training_length
+from charlm.scoring.score import Score
+from charlm.training.new_run import new_run
+from charlm.training.resume import change_budget
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.corpus.corpus import Corpus, read_corpus
+from charlm.runs.run import Run
+from charlm.training.loop import SAVE_SECONDS, train
 
 STEPS = TINY.steps or 0
 EPOCH = 7  # windows of TINY in an epoch of short_corpus
@@ -285,7 +287,7 @@ def test_a_budget_of_minutes(seconds: float, corpus: Corpus, tmp_path: Path, mon
     seen = list(train(run, corpus))
     assert len(seen) == math.ceil(120 / seconds)
     assert seen[-1].share == 1 and seen[-1].evaluated and seen[-1].validation_nats is not None
-    schedule = Schedule(train_spec(run).learning_rate)
+    schedule = Schedule(run.spec.learning_rate)
     for number, progress in enumerate(seen):
         assert progress.step == number + 1
         assert progress.share == pytest.approx(min(1.0, (number + 1) * seconds / 120))
@@ -347,7 +349,7 @@ def test_validations_leave_time_to_train(corpus: Corpus, tmp_path: Path, monkeyp
     run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=None, minutes=seconds / 60, evaluations=20))
     *_, last = train(run, corpus)
     count = len([record for record in run.metrics() if record["split"] == "validation"])
-    assert last.evaluated and 2 <= count <= 2 + seconds * MOST_SCORING / taken
+    assert last.evaluated and 2 <= count <= 2 + seconds * MOST_EVALUATION / taken
     by_steps = run_to_end(tiny_run(tmp_path / "steps", corpus, replace(TINY, steps=8, evaluations=8)), corpus)
     assert len([record for record in by_steps.metrics() if record["split"] == "validation"]) == 8
 
@@ -357,7 +359,7 @@ def test_a_larger_budget_goes_on(corpus: Corpus, tmp_path: Path) -> None:
     is said where something would have."""
     run = run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, patience=1000)), corpus)
     (note,) = change_budget(run, steps=30)
-    assert "1000 validations" in note and train_spec(run).patience is None
+    assert "1000 validations" in note and run.spec.patience is None
     assert change_budget(run, steps=30) == []
     assert [p.step for p in train(Run.open(run.path), corpus)] == [25, 26, 27, 28, 29, 30]
     change_budget(run, epochs=5.0)
@@ -377,7 +379,7 @@ def test_a_short_text_gets_a_smaller_window(characters: int, tmp_path: Path) -> 
     (tmp_path / "x.txt").write_text(("ab\n" * 40)[:characters])
     corpus = read_corpus(tmp_path / "x.txt")
     run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=3))
-    used = train_spec(run)
+    used = run.spec
     assert 1 <= used.window <= 10 and 1 <= used.batch <= 4
     assert used.window * used.batch + 1 <= len(split(corpus.ids, 0.1)[0])
     assert len(list(train(run, corpus))) == 3

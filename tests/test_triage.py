@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import environment, run_to_end, trained_run
 
-from charlm.starting import new_run
-from charlm.store.corpus import read_corpus
-from charlm.trained import load
-from charlm.training import TrainSpec
+from charlm.training.new_run import new_run
+from charlm.corpus.corpus import read_corpus
+from charlm.trained_model import load
+from charlm.training.loop import TrainSpec
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "study_triage.py"
 SCORES = st.lists(st.sampled_from([0.0, 1.0, 1.5, 2.0]) | st.floats(0, 9), min_size=1, max_size=20)

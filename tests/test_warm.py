@@ -30,17 +30,17 @@ from runs import (
 )
 
 from charlm.errors import CharlmError, CorpusError, RunError
-from charlm.nn.arrays import NamedArrays
+from charlm.arrays import NamedArrays
 from charlm.nn.model import ModelSpec
-from charlm.standing import verdict
-from charlm.starting import new_run
-from charlm.store.checkpoint import load_checkpoint, sha256_of
-from charlm.store.corpus import Corpus, read_corpus
-from charlm.store.run import Run, is_run
+from charlm.training.report import verdict
+from charlm.training.new_run import new_run
+from charlm.runs.checkpoint import load_checkpoint, sha256_of
+from charlm.corpus.corpus import Corpus, read_corpus
+from charlm.runs.run import Run, is_run
 from charlm.text.vocabulary import Vocabulary
-from charlm.trained import TrainedModel, load
-from charlm.training import train
-from charlm.warm import carried_params, forgetting, new_run_from
+from charlm.trained_model import TrainedModel, load
+from charlm.training.loop import train_steps
+from charlm.training.warm_start import carried_params, forgetting, new_run_from
 
 Capture = pytest.CaptureFixture[str]
 NETWORKS: list[dict[str, Any]] = [
@@ -99,7 +99,7 @@ def test_a_new_character_is_read_as_the_mean(network: dict[str, Any]) -> None:
 def test_rows_move_with_their_character(network: dict[str, Any]) -> None:
     """Law: what belongs to a character, or to the escape, is to the bit what it was, wherever its id has gone to."""
     old, model = random_old(network), carried(random_old(network), "AZé")
-    ids = [*map(model.vocabulary.characters.index, OLD), model.vocabulary.escape]
+    ids = [*map(model.vocabulary.characters.index, OLD), model.vocabulary.unknown]
     assert ids[:-1] != list(range(len(OLD)))
     moved = 0
     for name, array in model.params.items():
@@ -188,12 +188,12 @@ def test_a_beginning_that_fails(tmp_path: Path, corpus: Corpus) -> None:
         if is_run(path):
             runs += 1
             assert bits_of(load_checkpoint(Run.open(path).last_path)) == first, faults.failed_call
-            next(train(Run.open(path), corpus))
+            next(train_steps(Run.open(path), corpus))
             continue
         again = new_run_from(old, corpus, path, TINY) if fail_at % 2 else new_run(corpus, path, TINY, hidden=4)
         last = again.last()
         assert (bits_of(last) == first) if last else not fail_at % 2, faults.failed_call
-        next(train(again, corpus))
+        next(train_steps(again, corpus))
     assert fail_at > 10 and runs > 0
 
 
@@ -203,14 +203,14 @@ def test_a_run_that_lost_its_beginning(tmp_path: Path, corpus: Corpus) -> None:
     for path in (run.best_path, run.last_path):
         path.unlink()
     with pytest.raises(RunError, match="no checkpoint left"):
-        next(train(Run.open(run.path), corpus))
+        next(train_steps(Run.open(run.path), corpus))
 
 
 def test_a_text_that_was_read_without_the_model(tmp_path: Path, corpus: Corpus) -> None:
     """Law: ids that mean other characters are refused, by the new run and by one that is resumed."""
     run = first_of(tmp_path / "run", corpus)
     without = read_corpus(tmp_path / "greek.txt")
-    for attempt in (lambda: first_of(tmp_path / "other", without), lambda: next(train(run, without))):
+    for attempt in (lambda: first_of(tmp_path / "other", without), lambda: next(train_steps(run, without))):
         with pytest.raises(CorpusError, match="known="):
             attempt()
     assert not (tmp_path / "other").exists()
@@ -353,6 +353,6 @@ def test_an_altered_origin(key: str, inner: str | None, tmp_path: Path, corpus: 
         (run.path / "config.json").write_text(json.dumps(config), encoding="utf-8")
         try:
             forgetting(Run.open(run.path))
-            next(train(Run.open(run.path), corpus))
+            next(train_steps(Run.open(run.path), corpus))
         except CharlmError as error:
             assert len(str(error).splitlines()) == 1

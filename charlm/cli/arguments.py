@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from charlm import TrainedModel, is_run, newest_run
+from charlm import TrainedModel, newest_run
+from charlm.runs.config import is_run
 
 
 def as_utf8(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -54,7 +55,7 @@ def say_mix(model: TrainedModel) -> None:
         said = f"Not mixed: on the validation part {mix.network_nats:.3f} nats per character become {mix.nats:.3f}"
     else:
         said = (
-            f"Mixed: {mix.weight:.2f} of the network and {1 - mix.weight:.2f} of a {model.mixture.ngram.order}-gram; "
+            f"Mixed: {mix.weight:.2f} of the network and {1 - mix.weight:.2f} of a {model.ngram_order}-gram; "
             f"on the validation part {mix.network_nats:.3f} and {mix.ngram_nats:.3f} nats per character, together "
             f"{mix.nats:.3f}"
         )

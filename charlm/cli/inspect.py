@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from charlm import MOST_UNITS, SHOWN_UNITS, Inspection, InspectionFile, clean_up_notes, load, read_texts
+from charlm import Inspection, InspectionFile, clean_up_notes, load, read_texts
+from charlm.analysis.inspection import MOST_UNITS, SHOWN_UNITS
 from charlm.cli.arguments import run_and_files
 
 

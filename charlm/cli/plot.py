@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from charlm import ASCII, BLOCKS, COLUMNS, plot, terminal_curve
+from charlm import plot, terminal_curve
 from charlm.cli.arguments import run_or_newest
 from charlm.cli.streams import shows
+from charlm.plotting.terminal import ASCII, BLOCKS, COLUMNS
 
 
 @click.command("plot", short_help="Draw the loss of one or several runs.")

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from charlm import SPAN, Novelty, SampleSpec, TrainingText, Unseen, blas_threads, load
+from charlm import Novelty, SampleSpec, TrainingText, Unseen, blas_threads, load
+from charlm.analysis.memorisation import SPAN
 from charlm.cli.arguments import as_utf8, mix_option, run_or_newest, say_mix
 
 MOST_AT_ONCE = 64  # samples written side by side

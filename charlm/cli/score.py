@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 
-from charlm import (
-    RESETS_OF_STATE,
-    UNITS,
-    Entry,
-    SurprisalPage,
-    Text,
-    Unseen,
-    clean_up_notes,
-    entries,
-    load,
-    read_texts,
-)
+from charlm import SurprisalPage, Text, Unseen, clean_up_notes, entries, load, ranked, read_texts
 from charlm.cli.arguments import mix_option, run_and_files, say_mix
 from charlm.cli.score_report import show_list, show_total
-
-Measure = Callable[[Entry], float]
-SHARPNESS = 4  # digits; beyond them even equal lines differ, by what was read beside them
+from charlm.predict.dynamic_evaluation import MOST_RATE, USUAL_RATE
+from charlm.scoring.ranking import MEASURES
+from charlm.scoring.units import RESETS_OF_STATE, UNITS
 
 
 @click.command("score", short_help="Tell how well a model predicts a text.")
@@ -47,7 +35,7 @@ SHARPNESS = 4  # digits; beyond them even equal lines differ, by what was read b
     "--by",
     default="mean",
     show_default=True,
-    type=click.Choice(["mean", "worst"]),
+    type=click.Choice(MEASURES),
     help="What lines are chosen and sorted by: bits per character of all their characters, or of the tenth that cost "
     "most, which finds a few wrong characters in a good line.",
 )
@@ -57,9 +45,10 @@ SHARPNESS = 4  # digits; beyond them even equal lines differ, by what was read b
 @click.option("--below", type=float, metavar="BITS", help="Only what costs fewer bits per character than this.")
 @click.option(
     "--adapt",
-    type=click.FloatRange(min=0, max=100, min_open=True),
+    type=click.FloatRange(min=0, max=MOST_RATE, min_open=True),
     metavar="RATE",
-    help="Learn from what was scored while going on, and show that result, too; 0.2 is usual. The model stays.",
+    help="Also show the result of a model that learns from what it has scored, at this learning rate; "
+    f"{USUAL_RATE:g} is usual. The model file does not change.",
 )
 @mix_option
 @click.option(
@@ -112,8 +101,7 @@ def command(
     if per == "total":
         show_total(found, as_json)
     else:
-        measure = _worst if by == "worst" else _mean
-        show_list(_chosen(found, measure, top, sort, above, below), per, by, as_json)
+        show_list(ranked(found, by=by, top=top, sort=sort, above=above, below=below), per, by, as_json)
     if page:
         click.echo(page.write(model, reset=reset), err=True)
     say_mix(model)
@@ -132,31 +120,3 @@ class _Noted:
         for text in self._texts:
             self.seen.append(text)
             yield text
-
-
-def _chosen(
-    found: Iterable[Entry],
-    measure: Measure,
-    top: int | None,
-    sort: bool,
-    above: float | None,
-    below: float | None,
-) -> Iterable[Entry]:
-    """The entries that were asked for, in their order or the most surprising first; equal ones keep their order."""
-    found = (
-        entry
-        for entry in found
-        if (above is None or measure(entry) > above) and (below is None or measure(entry) < below)
-    )
-    if top is not None:
-        return heapq.nlargest(top, found, key=lambda entry: round(measure(entry), SHARPNESS))
-    return sorted(found, key=lambda entry: round(measure(entry), SHARPNESS), reverse=True) if sort else found
-
-
-def _mean(entry: Entry) -> float:
-    return entry.score.bits_per_char if entry.score.characters else 0.0
-
-
-def _worst(entry: Entry) -> float:
-    assert entry.worst is not None
-    return entry.worst.bits_per_char

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from charlm import CorpusError, Entry, Score
+from charlm import Entry, Score
 from charlm.cli.screen import cut, cut_left, harmless, screen_width
+from charlm.errors import CorpusError
 
 SOURCE_SHARE = 3  # a file's name takes at most a third of a row on a screen: the text is what people look for
 

@@ -12,35 +12,30 @@ import click
 from click.core import ParameterSource
 
 from charlm import (
-    ACTIVATIONS,
-    CELLS,
-    MINUTES,
-    OPTIMIZERS,
-    PATIENCE,
-    PRESETS,
-    RESETS,
-    SHAPES,
     Corpus,
     ModelSpec,
     Progress,
     Run,
     TrainSpec,
-    Workers,
     blas_threads,
     ending,
-    fit_mix,
-    follow,
     forgetting,
-    measure_baselines,
     mpi_workers,
     summary,
     train,
     verdict,
 )
-from charlm.cli.beginning import BUDGET, NETWORK, begun, model_to_go_on_from, refuse_without_effect, resumed
 from charlm.cli.interrupts import Interrupts
 from charlm.cli.plot import curve_of
-from charlm.cli.watching import Watcher
+from charlm.cli.progress import Watcher
+from charlm.cli.train_setup import BUDGET, NETWORK, begun, model_to_go_on_from, refuse_without_effect, resumed
+from charlm.config import MINUTES
+from charlm.nn.cells import ACTIVATIONS, CELLS, RESETS
+from charlm.optim.optimizers import OPTIMIZERS
+from charlm.optim.schedules import SHAPES
+from charlm.parallel.workers import Workers
+from charlm.training.auto_config import PATIENCE, PRESETS
+from charlm.training.worker import follow
 
 MPI = "mpi"
 CHOSEN = "[default: what suits the text, the budget and this machine]"
@@ -73,7 +68,9 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
 @click.command("train", short_help="Train a model on a text.")
 @click.argument("sources", nargs=-1, metavar="CORPUS...", type=click.Path(allow_dash=True))
 @click.option("--out", type=click.Path(), help="Run directory to make.  [default: checkpoints/NAME, numbered if taken]")
-@click.option("--cell", default=ModelSpec.cell, show_default=True, type=click.Choice(CELLS), help="Kind of layer.")
+@click.option(
+    "--cell", default=ModelSpec.cell, show_default=True, type=click.Choice(list(CELLS)), help="Kind of layer."
+)
 @click.option(
     "--reset",
     default=ModelSpec.reset,
@@ -241,7 +238,6 @@ def command(
             corpus, run, notes = begun(sources, out, old, preset, asked, quiet)
         for note in [*corpus.notes, *notes]:
             click.echo(note, err=True)
-        measure_baselines(run, corpus)
         _watch(run, corpus, ranks, quiet, as_json)
 
 
@@ -265,8 +261,6 @@ def _watch(run: Run, corpus: Corpus, workers: Workers | None, quiet: bool, as_js
         click.echo(sentence, err=True)
     elif progress is None:
         click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
-    if run.best_path.exists():
-        fit_mix(run, corpus)
     if as_json:
         click.echo(json.dumps(summary(run) | _forgotten(run), ensure_ascii=False))
     else:

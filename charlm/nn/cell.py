@@ -1,4 +1,4 @@
-"""What every recurrent cell has in common: its doors."""
+"""The interface of a recurrent cell, and what all cells share."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from charlm.nn.arrays import Buffers, Floats, Ids
+from charlm.arrays import Buffers, Floats, Ids
 
 Step: TypeAlias = Callable[[Ids | Floats, Floats], tuple[Floats, Floats]]
 
 
 class Cell(ABC):
-    """One recurrent layer over a window, D inputs to H units: sizes and buffers, no parameters and no state.
+    """One recurrent layer over a window of T time steps and B parallel sequences, D inputs to H units.
 
-    causal: whether an output depends on no later input. A network that predicts the next character must be.
+    A cell holds sizes and buffers, no parameters and no state.
+
+    causal: whether no output depends on a later input. A network that predicts the next character must be causal.
+    gates: which of `activations` are gates, with values from 0, closed, to 1, open.
+    scalars_per_unit: memory of a window, forward and backward, kept from window to window: T B H times this number of
+    scalars, and T B D more for the gradient of vector inputs.
     """
 
     causal = True
-    gates: tuple[str, ...] = ()  # of `activations`, those that are gates: from 0, shut, to 1, open
+    gates: tuple[str, ...] = ()
+    scalars_per_unit: int
 
     def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike = np.float32) -> None:
         self.input_size = input_size
@@ -29,20 +35,21 @@ class Cell(ABC):
         self.dtype = np.dtype(dtype)
         self._buffers = Buffers(dtype)  # of a window
         self._prepared = Buffers(dtype)  # copies of the weights
+        self._mark: object = None  # of the only valid tape
 
     @property
     def output_size(self) -> int:
-        """The size of an output: H, but for cells made of several."""
+        """The size of an output: H, except for cells made of several."""
         return self.hidden_size
 
     @property
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the parameters."""
+        """Names and shapes of the parameters. The one that multiplies the inputs is called W and has D rows."""
 
     @abstractmethod
     def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
-        """Fill `params` with first values."""
+        """Fill `params` as they are before training."""
 
     def zero_state(self, batch: int) -> Floats:
         """The state at the start of a text: zeros (B, H)."""
@@ -50,39 +57,60 @@ class Cell(ABC):
 
     @abstractmethod
     def prepare(self, params: Mapping[str, Floats]) -> Any:
-        """Lay out the parameters for the passes of one update; what it returns is valid until the next `prepare`."""
+        """The weights for the passes of one update: copies of the parameters, valid until the next `prepare`."""
 
     @abstractmethod
     def forward(self, weights: Any, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Any]:
         """Run over a window.
 
-        weights: of `prepare`. inputs: ids (T, B), each a one-hot vector of size D, or vectors (T, B, D). state: as
-        `zero_state` has it. Returns the outputs (T, B, output size), the state after the last step, and the tape for
-        `backward`. The outputs are a buffer: valid until the next forward of this cell, and not to be changed.
+        weights: from `prepare`. inputs: ids (T, B), each a one-hot vector of size D, or vectors (T, B, D). state: of
+        the shape that `zero_state` has. Returns the outputs (T, B, output size), the state after the last step, and
+        the tape for `backward`. The outputs are a buffer: valid until the next forward of this cell, and read-only
+        for the caller.
         """
 
     @abstractmethod
     def backward(self, weights: Any, tape: Any, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
-        """The way back through a window, by the chain rule, truncated at its first step.
+        """Backpropagation through a window, truncated at its first step.
 
-        doutputs: slope of the loss in every output. The gradients of the parameters are written to `grads`.
-        Returns the slope in the inputs (T, B, D), a buffer, or None for ids. A tape serves once.
+        doutputs: gradient of the loss in the outputs. The gradients of the parameters are written to `grads`.
+        Returns the gradient in the inputs (T, B, D), a buffer, or None for ids. Raises RuntimeError, before anything
+        is written, for a tape that backward has used or a later forward of this cell has overwritten.
         """
 
     @abstractmethod
     def activations(self, tape: Any) -> dict[str, Floats]:
-        """What a window made the units do, by name, each (T, B, H): views of the tape, which backward consumes.
+        """States and gates of a window by name, each (T, B, H): views of the tape, which `backward` overwrites.
 
-        "h" is the state after every step; the others are named as in the cell's equations.
+        "h" is the state after every step; the others are named as in the cell's equations. Raises RuntimeError for
+        the tapes that `backward` refuses.
         """
 
     @abstractmethod
     def stepper(self, weights: Any, batch: int) -> Step:
-        """One time step of `forward`, as a function, for who writes a character at a time; no tape is kept.
+        """One time step of `forward` as a function, for writing a character at a time; it keeps no tape.
 
         It takes x, ids (B,) or vectors (B, D), and the state, and returns the output (B, output size) and the next
         state, both new arrays. It stays valid when other weights are prepared.
         """
+
+    def check_tape(self, tape: Any) -> None:
+        """Raise RuntimeError unless the tape is that of this cell's last forward and `backward` has not used it."""
+        if tape.mark is not self._mark:
+            raise RuntimeError(
+                "expected the tape of this cell's last forward, once; this one was used by backward or overwritten by "
+                "a later forward: run forward again and use the tape that it returns"
+            )
+
+    def _record(self) -> object:
+        """Make all earlier tapes invalid; returns the mark that the next tape carries."""
+        self._mark = object()
+        return self._mark
+
+    def _use(self, tape: Any) -> None:
+        """Check the tape, and make it invalid for any later use."""
+        self.check_tape(tape)
+        self._mark = None
 
     def _copy(self, name: str, array: Floats) -> Floats:
         """A copy of an array in a buffer of that name: with a large alphabet, fresh ones cost more than the step."""
@@ -91,8 +119,8 @@ class Cell(ABC):
         return copy
 
 
-def planes(packed: Floats, gates: int) -> Floats:
-    """Gates packed side by side in the last axis, (..., G H), as a view that has each for itself, (G, ..., H)."""
+def unpack_gates(packed: Floats, gates: int) -> Floats:
+    """Gates packed side by side in the last axis, (..., G H), as a view with one array per gate, (G, ..., H)."""
     return np.moveaxis(packed.reshape(*packed.shape[:-1], gates, -1), -2, 0)
 
 
@@ -101,11 +129,11 @@ def by_gate(gates: Floats) -> Floats:
     return gates.swapaxes(0, 1)
 
 
-def by_step(slopes: Floats) -> Floats:
-    """The view (T, G, B, H) of slopes (G, T, B, H): all gates of one time step after the other."""
-    return slopes.swapaxes(0, 1)
+def by_step(gradients: Floats) -> Floats:
+    """The view (T, G, B, H) of gradients (G, T, B, H): all gates of every time step."""
+    return gradients.swapaxes(0, 1)
 
 
-def backwards(*arrays: Floats) -> Iterator[tuple[Floats, ...]]:
-    """Arrays (T, ...) side by side, one time step after the other, the last one first."""
+def last_step_first(*arrays: Floats) -> Iterator[tuple[Floats, ...]]:
+    """Iterate over the time steps of several arrays (T, ...) together, from the last to the first."""
     return zip(*(array[::-1] for array in arrays), strict=True)

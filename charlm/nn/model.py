@@ -1,4 +1,4 @@
-"""The network: characters as one-hot or learned vectors, a stack of recurrent cells, a softmax read-out; and back."""
+"""The network: characters as one-hot or learned vectors, a stack of recurrent cells, a read-out; its gradients."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from charlm.arrays import Buffers, Floats, Ids, NamedArrays
 from charlm.errors import SpecError
-from charlm.nn.arrays import Buffers, Floats, Ids, NamedArrays
+from charlm.nn.bidirectional import DIRECTIONS
+from charlm.nn.cells import CELLS, OPTIONS, make_cell
 from charlm.nn.embedding import sum_rows_by_id
-from charlm.nn.init import uniform_fan_in
+from charlm.nn.initialisation import uniform_fan_in
 from charlm.nn.products import times
-from charlm.nn.readout import read_out, read_out_back
-from charlm.nn.stack import ACTIVATIONS, CELLS, RESETS, Masks, Stack, StackTape, State, make_cell
+from charlm.nn.readout import read_out, read_out_backward
+from charlm.nn.stack import Masks, Stack, StackTape, State
 
 MOST_PARAMETERS = 2**28
-MOST_CHARACTERS = 500_000  # Unicode has 160,000; a checkpoint names each of them in up to 14 bytes of its header
+MOST_CHARACTERS = 500_000  # Unicode has 160,000; each takes up to 14 bytes of a checkpoint's header
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a network is. Every default of `charlm train` about the network is one of these.
+    """The sizes and the kind of a network. `charlm train` takes its defaults from here.
 
-    vocabulary: V. hidden: H units per layer. layers: L. cell: "gru", "lstm" or "rnn". reset: where a GRU applies its
-    reset gate, "before" or "after" the recurrent product. activation: of the plain rnn, "tanh" or "relu".
-    embedding: size of the learned vector of a character; 0 for one-hot. tied: the read-out uses the embedding's
-    matrix, transposed. residual: layers but the first add their input to their output. bidirectional: every layer
-    reads in both directions; such a network cannot predict the next character.
+    vocabulary: V. hidden: H units per layer. layers: L. cell: one of CELLS. reset: where a GRU applies its reset
+    gate, "before" or "after" the recurrent product. activation: of the plain rnn, "tanh" or "relu". embedding: size
+    of the learned vector of a character; 0 for one-hot. tied: the read-out uses the embedding's matrix, transposed.
+    residual: every layer but the first adds its input to its output. bidirectional: every layer reads in both
+    directions; such a network cannot predict the next character. Raises SpecError for values that make no network.
     """
 
     vocabulary: int
@@ -49,7 +51,7 @@ class ModelSpec:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise SpecError(f"{name} must be a whole number of at least {least}, not {value!r}")
-        for name, choices in (("cell", CELLS), ("reset", RESETS), ("activation", ACTIVATIONS)):
+        for name, choices in {"cell": tuple(CELLS), **OPTIONS}.items():
             if getattr(self, name) not in choices:
                 raise SpecError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
         for name in ("tied", "residual", "bidirectional"):
@@ -84,28 +86,30 @@ class ModelSpec:
         """The number of parameters."""
         return sum(map(math.prod, self.shapes.values()))
 
+    @property
+    def character_axes(self) -> dict[str, int]:
+        """The parameters that have an axis over the vocabulary, with the number of that axis."""
+        if self.embedding:
+            axes = {"embedding.E": 0}
+        elif self.bidirectional:
+            axes = {f"layer0.{direction}.W": 0 for direction in DIRECTIONS}
+        else:
+            axes = {"layer0.W": 0}
+        if not self.tied:
+            axes["readout.W"] = 1
+        return axes | {"readout.b": 0}
+
 
 def make_stack(spec: ModelSpec, dtype: DTypeLike = np.float32) -> Stack:
     """The recurrent layers of a network."""
     above = spec.hidden * (1 + spec.bidirectional)
     sizes = [spec.embedding or spec.vocabulary] + [above] * (spec.layers - 1)
-    cells = [
-        make_cell(
-            spec.cell,
-            size,
-            spec.hidden,
-            dtype,
-            reset=spec.reset,
-            activation=spec.activation,
-            bidirectional=spec.bidirectional,
-        )
-        for size in sizes
-    ]
-    return Stack(cells, spec.residual)
+    options = {name: getattr(spec, name) for name in (*OPTIONS, "bidirectional")}
+    return Stack([make_cell(spec.cell, size, spec.hidden, dtype, **options) for size in sizes], spec.residual)
 
 
 class ModelTape(NamedTuple):
-    """What forward leaves for backward; valid until the model's next forward."""
+    """What forward leaves for backward: valid until the model's next forward, and for one backward."""
 
     inputs: Ids  # (T, B)
     stack: StackTape
@@ -115,7 +119,7 @@ class ModelTape(NamedTuple):
 class CharLM:
     """A character-level language model as a function: it holds sizes and buffers, no parameters and no state.
 
-    Not for use by two threads at once: give each its own, they are cheap.
+    It is not thread-safe: give each thread its own, which costs little.
     """
 
     def __init__(self, spec: ModelSpec, dtype: DTypeLike = np.float32) -> None:
@@ -126,19 +130,19 @@ class CharLM:
 
     @property
     def causal(self) -> bool:
-        """Whether the network sees nothing of the characters that it is to predict."""
+        """Whether no output depends on the characters that it is to predict."""
         return self.stack.causal
 
     def require_causal(self) -> None:
-        """Raise SpecError for a network that has met the characters it is asked for."""
+        """Raise SpecError for a network that reads the characters it is to predict."""
         if not self.causal:
             raise SpecError(
                 "a bidirectional network has read the character that it is to predict, so it can neither be trained "
-                "to predict the next one, nor score, nor sample: leave bidirectional out, or see charlm.nn.sequence"
+                "to predict the next one, nor score, nor sample: set bidirectional to false, or see charlm.nn.sequence"
             )
 
     def initial_params(self, rng: np.random.Generator) -> NamedArrays:
-        """Fresh parameters; the same generator state gives the same parameters, whatever the dtype."""
+        """New parameters; the same generator state gives the same parameters, up to rounding to the dtype."""
         params = NamedArrays(self.spec.shapes, self.dtype)
         self.stack.initialise(params, rng)
         if "embedding.E" in params:
@@ -152,11 +156,11 @@ class CharLM:
         return self.stack.zero_state(batch)
 
     def prepare(self, params: NamedArrays) -> tuple[Any, ...]:
-        """Per layer, the weights as its passes want them; made once per update, or once for a whole text."""
+        """The weights of every layer: made once per update, or once for a whole text. See Cell.prepare."""
         return self.stack.prepare(params)
 
     def dropout_masks(self, rng: np.random.Generator, rate: float, batch: int) -> Masks | None:
-        """The masks of one window, for every layer's outputs; None for a rate of 0."""
+        """Dropout masks of one window for every layer's outputs; None for a rate of 0."""
         return self.stack.dropout_masks(rng, rate, batch) if rate else None
 
     def forward(
@@ -168,12 +172,12 @@ class CharLM:
         weights: tuple[Any, ...] | None = None,
         masks: Masks | None = None,
     ) -> tuple[Floats, State, ModelTape]:
-        """Predict the character after each of a window's.
+        """Predict the character after each character of a window.
 
-        inputs: ids (T, B). state: of `zero_state` or of the window before. weights: `prepare(params)`, where params
-        stay the same over many calls. masks: dropout, in training only.
+        inputs: ids (T, B). state: from `zero_state` or from the window before. weights: `prepare(params)`, where the
+        params stay the same over many calls. masks: dropout, in training only.
         Returns logits (T, B, V), the state after the window, and the tape for `backward`. The logits are a buffer:
-        valid until this model's next forward, and free to be overwritten until then.
+        valid until this model's next forward; the caller may overwrite them.
         """
         weights = weights or self.prepare(params)
         x = self._embedded(params, inputs)
@@ -182,16 +186,16 @@ class CharLM:
         return logits, state, ModelTape(inputs, tape, top)
 
     def activations(self, tape: ModelTape) -> tuple[dict[str, Floats], ...]:
-        """Per layer, what the window made its units do, by name, each (T, B, H): see Cell.activations."""
+        """Per layer, the states and gates of a window by name, each (T, B, H): see Cell.activations."""
         return self.stack.activations(tape.stack)
 
     def stepper(
         self, params: NamedArrays, batch: int, *, weights: tuple[Any, ...] | None = None
     ) -> Callable[[Ids, State], tuple[Floats, State]]:
-        """`forward` for a single time step, as a function, as fast as can be.
+        """`forward` for a single time step, as a function with little overhead.
 
         It takes ids (B,) and the state, and returns logits (B, V), a buffer that its next call overwrites, and the
-        next state, all new arrays. Later changes of the params do not reach it.
+        next state, all new arrays. Later changes of the params have no effect on it.
         """
         step_stack = self.stack.stepper(weights or self.prepare(params), batch)
         times_W = times("W", self._readout(params), batch, Buffers(self.dtype))
@@ -206,19 +210,23 @@ class CharLM:
         return step
 
     def backward(self, params: NamedArrays, tape: ModelTape, dlogits: Floats, grads: NamedArrays) -> None:
-        """The gradients of the loss in every parameter, written to `grads`; dlogits: its slope in logits (T, B, V)."""
+        """Write the gradients of the loss to `grads`; dlogits: its gradient in the logits (T, B, V).
+
+        Raises RuntimeError, before anything is written, for a tape that was used or overwritten: see Cell.backward.
+        """
+        self.stack.check_tape(tape.stack)
         W = self._readout(params)
         dW = grads["readout.W"] if "readout.W" in grads else self._buffers("tied", *W.shape)
-        slope = read_out_back(tape.top, dlogits, W, dW, grads["readout.b"], self._buffers)
-        slope_below = self.stack.backward(tape.stack, slope, grads)
-        if slope_below is not None:
-            T, B, N = slope_below.shape
-            sum_rows_by_id(tape.inputs.reshape(-1), slope_below.reshape(T * B, N), grads["embedding.E"])
+        dtop = read_out_backward(tape.top, dlogits, W, dW, grads["readout.b"], self._buffers)
+        dx = self.stack.backward(tape.stack, dtop, grads)
+        if dx is not None:
+            T, B, N = dx.shape
+            sum_rows_by_id(tape.inputs.reshape(-1), dx.reshape(T * B, N), grads["embedding.E"])
         if self.spec.tied:
             grads["embedding.E"] += dW.T
 
     def _embedded(self, params: NamedArrays, inputs: Ids) -> Ids | Floats:
-        """The characters' learned vectors (T, B, N), or the ids themselves, which cells take for one-hot vectors."""
+        """The characters' learned vectors (T, B, N), or the ids themselves, which cells read as one-hot vectors."""
         if not self.spec.embedding:
             return inputs
         out = self._buffers("embedded", *inputs.shape, self.spec.embedding)

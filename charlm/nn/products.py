@@ -1,9 +1,9 @@
 """Products of a few rows with a large matrix, at the speed of large products.
 
-A time step multiplies few rows, one per stream, with matrices of H columns. BLAS libraries first copy a matrix into
+A time step multiplies few rows, one per sequence, with matrices of H columns. BLAS libraries first copy a matrix into
 the order in which their kernel reads it; that pays for a thousand rows and not for 32, where the copying takes as
-long as the arithmetic. OpenBLAS leaves it out for small products (at most a million multiplications), if the matrix
-lies well in memory. So a matrix is cut once per window, into bands of some 64 columns, and the rows into groups.
+long as the arithmetic. OpenBLAS omits it for small products (at most a million multiplications) of suitable layout. So
+a matrix is cut once per window, into bands of some 64 columns, and the rows into groups.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import TypeAlias
 
 import numpy as np
 
-from charlm.nn.arrays import Buffers, Floats
+from charlm.arrays import Buffers, Floats
 
 Times: TypeAlias = Callable[[Floats], Floats]
 
-SMALL = 10**6  # multiplications, rows * height * width: up to here OpenBLAS takes its kernel for small matrices
-WIDEST, NARROWEST = 100, 32  # columns of a band, and ...
-LEAST_ROWS = 8  # ... of a group; with fewer, that kernel is slower than the usual one
+SMALL = 10**6  # multiplications, rows * height * width: up to here OpenBLAS uses its kernel for small matrices
+WIDEST, NARROWEST = 100, 32  # columns of a band
+LEAST_ROWS = 8  # of a group; with fewer, that kernel is slower than the usual one
 
 
 def times(name: str, U: Floats, rows: int, buffers: Buffers, *, each: bool = False) -> Times:
     """The function from x (B, K) to x U, for one matrix U (K, N) or G of them (G, K, N); B is `rows`.
 
-    What it returns is a buffer, (B, N) or (G, B, N), overwritten by its next call. each: x is (G, B, K), one for each
-    of the matrices. The copies of U and the buffer lie in `buffers`, under `name`.
+    It returns a buffer, (B, N) or (G, B, N), which its next call overwrites. each: x is (G, B, K), one for each of
+    the matrices. The copies of U and the buffer are kept in `buffers`, under `name`.
     """
     matrices = U.reshape(-1, *U.shape[-2:])
     G, K, N = matrices.shape
@@ -35,7 +35,7 @@ def times(name: str, U: Floats, rows: int, buffers: Buffers, *, each: bool = Fal
     if rows == 1 and not each:
         return _times_one_row(buffers(name, K, G * N), matrices, products, result)
 
-    group, band = cuts(rows, K, N)
+    group, band = group_and_band(rows, K, N)
     groups, bands = rows // group, N // band
     cut = buffers(name, G, bands, K, band)
     cut[...] = matrices.reshape(G, K, bands, band).swapaxes(1, 2)
@@ -45,12 +45,12 @@ def times(name: str, U: Floats, rows: int, buffers: Buffers, *, each: bool = Fal
         np.matmul(x[:, None] if each else x, cut, out=into[0])
         return result
 
-    def in_groups(x: Floats) -> Floats:
+    def product_in_groups(x: Floats) -> Floats:
         rows_in_groups = x.reshape(-1, groups, group, K).swapaxes(0, 1)
         np.matmul(rows_in_groups[:, :, None], cut, out=into)
         return result
 
-    return product if groups == 1 else in_groups
+    return product if groups == 1 else product_in_groups
 
 
 def _times_one_row(side_by_side: Floats, matrices: Floats, products: Floats, result: Floats) -> Times:
@@ -66,11 +66,11 @@ def _times_one_row(side_by_side: Floats, matrices: Floats, products: Floats, res
     return product
 
 
-def cuts(rows: int, height: int, width: int) -> tuple[int, int]:
+def group_and_band(rows: int, height: int, width: int) -> tuple[int, int]:
     """The rows of a group and the columns of a band that make small products with a matrix (height, width).
 
-    The widest bands that divide the width, and the largest groups that divide the rows; all the rows and all the
-    width, where they do not divide so.
+    The widest bands that divide the width, and the largest groups that divide the rows; all rows and the whole width
+    where nothing suitable divides them.
     """
     for band in _divisors(width, NARROWEST, WIDEST):
         for group in _divisors(rows, min(rows, LEAST_ROWS), SMALL // (height * band)):
@@ -79,5 +79,5 @@ def cuts(rows: int, height: int, width: int) -> tuple[int, int]:
 
 
 def _divisors(number: int, least: int, most: int) -> list[int]:
-    """Those of a number from `most` down to `least`."""
+    """The divisors of a number from `most` down to `least`."""
     return [divisor for divisor in range(min(number, most), least - 1, -1) if number % divisor == 0]

@@ -2,8 +2,8 @@
 
     h' = f(x W + h U + b)        f = tanh or relu
 
-Elman, "Finding structure in time", 1990. It has no gates, so its slopes shrink or grow with every step; the GRU and
-the LSTM exist because of that.
+Elman, "Finding structure in time", 1990. Without gates its gradients shrink or grow with every step; the GRU and the
+LSTM were made to avoid that. T time steps, B parallel sequences, D inputs, H units: W (D, H), U (H, H), b (H,).
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from charlm.nn.arrays import Buffers, Floats, Ids, time_pieces
+from charlm.arrays import Buffers, Floats, Ids, time_pieces
 from charlm.nn.cell import Cell, Step
-from charlm.nn.embedding import input_slope, project, project_back, step_projection
-from charlm.nn.gates import tanh_slope
-from charlm.nn.init import orthogonal, uniform_fan_in
+from charlm.nn.embedding import input_gradient, project, project_backward, step_projection
+from charlm.nn.gates import tanh_derivative
+from charlm.nn.initialisation import orthogonal, uniform_fan_in
 from charlm.nn.products import times
 
 
 class Weights(NamedTuple):
-    """What one update's forward and backward passes read: copies."""
+    """Copies of the parameters for the passes of one update."""
 
     W: Floats  # (D, H)
     b: Floats  # (H,)
@@ -31,18 +31,17 @@ class Weights(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What forward leaves for backward; valid until the cell's next forward."""
+    """What forward leaves for backward."""
 
+    mark: object
     inputs: Ids | Floats  # (T, B) or (T, B, D)
     states: Floats  # (T + 1, B, H): h before the first step, and after every step
 
 
 class RNN(Cell):
-    """One plain recurrent layer, D inputs to H units, with `activation` "tanh" or "relu".
+    """One plain recurrent layer, D inputs to H units, with `activation` "tanh" or "relu"."""
 
-    Memory per window of T steps and B streams, kept from window to window: T B (2 H) scalars forward and backward
-    (states H, slopes H), and T B D more for the gradient of vector inputs.
-    """
+    scalars_per_unit = 2  # h, and the gradient of its argument
 
     def __init__(
         self, input_size: int, hidden_size: int, dtype: DTypeLike = np.float32, activation: str = "tanh"
@@ -63,12 +62,13 @@ class RNN(Cell):
         params["b"][...] = 0
 
     def prepare(self, params: Mapping[str, Floats]) -> Weights:
-        """Lay out the parameters for the passes of one update."""
+        """The weights for the passes of one update."""
         W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
         return Weights(W, b, U)
 
     def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h (B, H)."""
+        mark = self._record()
         T, B = inputs.shape[:2]
         states = self._buffers("states", T + 1, B, self.hidden_size)
         times_U = times("U", weights.U, B, self._buffers)
@@ -81,10 +81,11 @@ class RNN(Cell):
                 np.tanh(a, out=a)
             else:
                 np.maximum(a, 0, out=a)
-        return states[1:], states[T].copy(), Tape(inputs, states)
+        return states[1:], states[T].copy(), Tape(mark, inputs, states)
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h (T, B, H) of a window."""
+        self.check_tape(tape)
         return {"h": tape.states[1:]}
 
     def stepper(self, weights: Weights, batch: int) -> Step:
@@ -101,14 +102,15 @@ class RNN(Cell):
         return step
 
     def backward(self, weights: Weights, tape: Tape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
-        """The way back through a window. With dh the slope in h':
+        """The backward pass. With dh the gradient in h', and a the argument of f:
 
         da  = dh * f'(a)           tanh' = 1 - h' h',   relu' = 1 where h' > 0
         dh <- da U^T
         """
-        inputs, states = tape
+        self._use(tape)
+        _, inputs, states = tape
         T, B, H = doutputs.shape
-        da = self._slopes(states[1:])
+        da = self._derivatives(states[1:])
         times_U_T = times("U_T", weights.U.T, B, self._buffers)
         dh = self._buffers("dh", B, H)
         dh[...] = 0
@@ -118,16 +120,16 @@ class RNN(Cell):
             dh = times_U_T(da[t])
 
         np.matmul(states[:T].reshape(T * B, H).T, da.reshape(T * B, H), out=grads["U"])
-        project_back(inputs, da[None], grads["W"][None], grads["b"][None])
-        return input_slope(inputs, da[None], weights.W[None], self._buffers)
+        project_backward(inputs, da[None], grads["W"][None], grads["b"][None])
+        return input_gradient(inputs, da[None], weights.W[None], self._buffers)
 
-    def _slopes(self, h: Floats) -> Floats:
+    def _derivatives(self, h: Floats) -> Floats:
         """f'(a) for the whole window (T, B, H), in terms of h = f(a)."""
         T, B, H = h.shape
-        slopes = self._buffers("slopes", T, B, H)
+        derivatives = self._buffers("derivatives", T, B, H)
         for piece in time_pieces(T, B * H):
             if self.activation == "tanh":
-                tanh_slope(h[piece], out=slopes[piece])
+                tanh_derivative(h[piece], out=derivatives[piece])
             else:
-                np.greater(h[piece], 0, out=slopes[piece], casting="unsafe")
-        return slopes
+                np.greater(h[piece], 0, out=derivatives[piece], casting="unsafe")
+        return derivatives

@@ -1,4 +1,4 @@
-"""Layers on top of each other: each reads what the one below puts out."""
+"""Layers on top of each other: each reads the outputs of the one below."""
 
 from __future__ import annotations
 
@@ -7,55 +7,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from charlm.nn.arrays import Buffers, Floats, Ids, group
-from charlm.nn.bidirectional import Bidirectional
+from charlm.arrays import Buffers, Floats, Ids, group
 from charlm.nn.cell import Cell
-from charlm.nn.gru import GRU
-from charlm.nn.gru_after import GRUResetAfter
-from charlm.nn.lstm import LSTM
-from charlm.nn.rnn import RNN
 
 State: TypeAlias = tuple[Floats, ...]
-"""What is carried from window to window: one array per layer, (B, H); for an LSTM (2, B, H), h and c.
-"""
+"""What is carried from window to window: one array per layer, (B, H); for an LSTM (2, B, H), h and c."""
 Masks: TypeAlias = tuple[Floats, ...]
-"""Per layer (B, output size): what its outputs are multiplied with at every time step of a window."""
+"""Dropout: per layer (B, output size), multiplied with its outputs at every time step of a window."""
 
-STREAMS = -2  # the axis of every layer's state that counts streams
-CELLS = ("gru", "lstm", "rnn")
-RESETS = ("before", "after")
-ACTIVATIONS = ("tanh", "relu")
-
-
-def make_cell(
-    kind: str,
-    input_size: int,
-    hidden_size: int,
-    dtype: Any = np.float32,
-    *,
-    reset: str = "before",
-    activation: str = "tanh",
-    bidirectional: bool = False,
-) -> Cell:
-    """The cell of that name: one of CELLS; `reset` is the GRU's, `activation` the plain network's."""
-
-    def make() -> Cell:
-        match kind, reset:
-            case "gru", "before":
-                return GRU(input_size, hidden_size, dtype)
-            case "gru", "after":
-                return GRUResetAfter(input_size, hidden_size, dtype)
-            case "lstm", _:
-                return LSTM(input_size, hidden_size, dtype)
-            case "rnn", _:
-                return RNN(input_size, hidden_size, dtype, activation)
-        raise ValueError(f"a cell is one of {', '.join(CELLS)} with reset before or after, not {kind!r}, {reset!r}")
-
-    return Bidirectional(make(), make()) if bidirectional else make()
+BATCH_AXIS = -2  # of every layer's state
 
 
 class StackTape(NamedTuple):
-    """What forward leaves for backward; valid until the stack's next forward."""
+    """What forward leaves for backward: valid until the stack's next forward, and for one backward."""
 
     weights: tuple[Any, ...]
     tapes: tuple[Any, ...]
@@ -63,10 +27,11 @@ class StackTape(NamedTuple):
 
 
 class Stack:
-    """L cells, the first reading the inputs, each other one the outputs below it.
+    """L cells: the first reads the inputs, each of the others the outputs below it.
 
-    residual: every layer but the first adds its input to its output, so slopes have a straight way down
-    (He et al. 2015). Dropout is a mask per layer, the same at every time step of a window (Gal & Ghahramani 2016).
+    residual: every layer but the first adds its input to its output, so that gradients reach the lower layers
+    directly (He et al. 2015). Dropout is a mask per layer, the same at every time step of a window (Gal & Ghahramani
+    2016).
     """
 
     def __init__(self, cells: Sequence[Cell], residual: bool = False) -> None:
@@ -94,7 +59,7 @@ class Stack:
         }
 
     def initialise(self, params: Mapping[str, Floats], rng: np.random.Generator) -> None:
-        """Fill all layers' params, from the first to the last."""
+        """Fill the params of all layers, from the first to the last."""
         for layer, cell in enumerate(self.cells):
             cell.initialise(group(params, f"layer{layer}"), rng)
 
@@ -103,11 +68,11 @@ class Stack:
         return tuple(cell.zero_state(batch) for cell in self.cells)
 
     def prepare(self, params: Mapping[str, Floats]) -> tuple[Any, ...]:
-        """Per layer, the weights as its passes want them."""
+        """The weights of every layer: see Cell.prepare."""
         return tuple(cell.prepare(group(params, f"layer{layer}")) for layer, cell in enumerate(self.cells))
 
     def dropout_masks(self, rng: np.random.Generator, rate: float, batch: int) -> Masks:
-        """Masks for one window: 0 with probability `rate`, else 1 / (1 - rate), so that the mean stays."""
+        """Masks for one window: 0 with probability `rate`, else 1 / (1 - rate), which keeps the mean."""
         dtype = self._buffers.dtype
         return tuple(
             ((rng.random((batch, cell.output_size)) >= rate) / (1 - rate)).astype(dtype) for cell in self.cells
@@ -131,8 +96,8 @@ class Stack:
         return outputs, tuple(states), StackTape(weights, tuple(tapes), masks)
 
     def activations(self, tape: StackTape) -> tuple[dict[str, Floats], ...]:
-        """Per layer, what the window made its units do: see Cell.activations."""
-        return tuple(cell.activations(one) for cell, one in zip(self.cells, tape.tapes, strict=True))
+        """Per layer, the states and gates of a window: see Cell.activations."""
+        return tuple(cell.activations(own) for cell, own in zip(self.cells, tape.tapes, strict=True))
 
     def stepper(self, weights: tuple[Any, ...], batch: int) -> Callable[[Ids | Floats, State], tuple[Floats, State]]:
         """One time step: as Cell.stepper, with one state per layer."""
@@ -150,21 +115,28 @@ class Stack:
         return step
 
     def backward(self, tape: StackTape, doutputs: Floats, grads: Mapping[str, Floats]) -> Floats | None:
-        """The way back: as Cell.backward. `doutputs` is overwritten."""
-        slope: Floats | None = doutputs
+        """Backpropagation from the last layer to the first: as Cell.backward. `doutputs` is overwritten."""
+        self.check_tape(tape)
+        gradient: Floats | None = doutputs
         for layer in reversed(range(len(self.cells))):
-            assert slope is not None
-            past = self._kept(slope, layer) if self.residual and layer > 0 else None
+            assert gradient is not None
+            past = self._kept(gradient, layer) if self.residual and layer > 0 else None
             if tape.masks is not None:
-                slope *= tape.masks[layer]
-            slope = self.cells[layer].backward(
-                tape.weights[layer], tape.tapes[layer], slope, group(grads, f"layer{layer}")
+                gradient *= tape.masks[layer]
+            gradient = self.cells[layer].backward(
+                tape.weights[layer], tape.tapes[layer], gradient, group(grads, f"layer{layer}")
             )
-            if past is not None and slope is not None:
-                slope += past
-        return slope
+            if past is not None and gradient is not None:
+                gradient += past
+        return gradient
 
-    def _kept(self, slope: Floats, layer: int) -> Floats:
-        kept = self._buffers(f"past{layer}", *slope.shape)
-        kept[...] = slope
+    def check_tape(self, tape: StackTape) -> None:
+        """Raise RuntimeError unless every layer accepts its tape: see Cell.check_tape."""
+        for cell, own in zip(self.cells, tape.tapes, strict=True):
+            cell.check_tape(own)
+
+    def _kept(self, gradient: Floats, layer: int) -> Floats:
+        """A copy of the gradient in a layer's outputs, which goes past that layer."""
+        kept = self._buffers(f"past{layer}", *gradient.shape)
+        kept[...] = gradient
         return kept

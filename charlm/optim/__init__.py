@@ -1,1 +1,1 @@
-"""How parameters move: this room knows named arrays, not networks."""
+"""How parameters move: optimizers, clipping, schedules. They work on named arrays and know no network."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Arrays = Mapping[str, NDArray[np.floating[Any]]]
+from charlm.arrays import Arrays
 
 
 def global_norm(grads: Arrays) -> float:
@@ -21,7 +18,7 @@ def global_norm(grads: Arrays) -> float:
 
 
 def clip_by_global_norm(grads: Arrays, max_norm: float) -> float:
-    """Shorten the gradient to `max_norm` where it is longer, keeping its direction; returns the norm it had.
+    """Scale the gradient down to `max_norm` if it is longer, keeping its direction; returns its norm before that.
 
     Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
@@ -33,6 +30,6 @@ def clip_by_global_norm(grads: Arrays, max_norm: float) -> float:
 
 
 def clip_by_value(grads: Arrays, limit: float) -> None:
-    """Bring every element into [-limit, limit]; this can turn the direction of the gradient."""
+    """Clip every element to [-limit, limit]; this can change the direction of the gradient."""
     for grad in grads.values():
         np.clip(grad, -limit, limit, out=grad)

@@ -1,26 +1,23 @@
 """Optimizers: how a gradient becomes a change of the parameters.
 
-An optimizer's memory is a dictionary of arrays named after the params, so a checkpoint keeps it without knowing it.
-`update` changes the params and the memory in place; the gradients are left as they are.
+An optimizer's memory is a dictionary of arrays named after the params, so a checkpoint of any optimizer has one form.
+`update` changes the params and the memory in place, and leaves the gradients as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from charlm.arrays import Arrays, Floats
 from charlm.optim.muon import Muon
-
-Floats = NDArray[np.floating[Any]]
-Arrays = Mapping[str, Floats]
 
 
 class Optimizer(Protocol):
-    """What training needs of an optimizer."""
+    """The interface that training uses."""
 
     memory: dict[str, Floats]
 
@@ -29,17 +26,17 @@ class Optimizer(Protocol):
 
 
 class SGD:
-    """Stochastic gradient descent: plain, with momentum m, or (the default) with Nesterov's momentum.
+    """Stochastic gradient descent with Nesterov's momentum m, with classical momentum, or plain.
 
         v <- m v + g
         p <- p - learning_rate * (g + m v)      nesterov
         p <- p - learning_rate * v              otherwise
 
     Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013, in the form that
-    evaluates the gradient at p. With m = 0 nothing is remembered: p <- p - learning_rate g.
+    evaluates the gradient at p. With m = 0 no velocity is kept: p <- p - learning_rate g.
     """
 
-    def __init__(self, params: Arrays, momentum: float = 0.9, *, nesterov: bool = True) -> None:
+    def __init__(self, params: Arrays, momentum: float, *, nesterov: bool = True) -> None:
         self.momentum = momentum
         self.nesterov = nesterov
         self.memory = _zeros("velocity", params) if momentum else {}
@@ -65,7 +62,7 @@ class SGD:
 
 
 class RMSProp:
-    """Divides the gradient by a running root mean square of itself:
+    """Divides the gradient by the running root mean square of its elements:
 
         s <- rho s + (1 - rho) g g
         p <- p - learning_rate * g / (sqrt(s) + epsilon)
@@ -91,15 +88,15 @@ class RMSProp:
 
 
 class Adam:
-    """Running means of the gradient and of its square, both corrected for their start at zero:
+    """Running means of the gradient and of its square, both corrected for their initialisation with zero:
 
         m <- b1 m + (1 - b1) g              m^ = m / (1 - b1^t)
         s <- b2 s + (1 - b2) g g            s^ = s / (1 - b2^t)
         p <- p - learning_rate * m^ / (sqrt(s^) + epsilon)
 
-    with the update's number t = 1, 2, ... Kingma & Ba 2015 (arXiv 1412.6980). With `weight_decay` w it is AdamW,
-    Loshchilov & Hutter 2019 (arXiv 1711.05101): first p <- p - learning_rate * w * p, apart from the gradient.
-    Weights decay, biases do not: only arrays of two dimensions or more shrink.
+    in update number t = 1, 2, ... Kingma & Ba 2015 (arXiv 1412.6980). With `weight_decay` w it is AdamW, Loshchilov &
+    Hutter 2019 (arXiv 1711.05101): first p <- p - learning_rate * w * p, apart from the gradient. Weights decay,
+    biases do not: only arrays of two dimensions or more shrink.
     """
 
     def __init__(
@@ -137,29 +134,36 @@ class Adam:
 
 @dataclass(frozen=True)
 class Settings:
-    """What suits an optimizer; None is what it does not have.
+    """The defaults of an optimizer; None where it has no such setting.
 
-    momentum: of Nesterov's kind. weight_decay: the share of a matrix that is taken away, per unit of learning rate.
+    momentum: of Nesterov's kind. weight_decay: the share by which a matrix shrinks, per unit of learning rate.
+    arrays: how many arrays of the size of the params its memory has; with a momentum of 0, muon and sgd have none.
     """
 
     learning_rate: float
     momentum: float | None = None
     weight_decay: float | None = None
+    arrays: int = 1
 
 
-OPTIMIZERS = {
+OPTIMIZERS: Mapping[str, Settings] = {
     "muon": Settings(0.006, momentum=0.95, weight_decay=0.5),
     "sgd": Settings(2.0, momentum=0.9),
     "rmsprop": Settings(0.002),
-    "adam": Settings(0.004),
-    "adamw": Settings(0.004, weight_decay=0.01),
+    "adam": Settings(0.004, arrays=2),
+    "adamw": Settings(0.004, weight_decay=0.01, arrays=2),
 }
-"""The optimizers by name, each with what suits it."""
+"""The optimizers by name, with their defaults."""
 
 
 def make_optimizer(name: str, params: Arrays, *, momentum: float | None, weight_decay: float | None) -> Optimizer:
-    """The optimizer of that name for these params; None: what suits it, see OPTIMIZERS."""
-    usual = OPTIMIZERS.get(name, Settings(0.0))
+    """The optimizer of that name for these params; None means its default, see OPTIMIZERS.
+
+    A setting that the optimizer does not have is ignored. Raises ValueError for an unknown name.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"an optimizer must be one of {', '.join(OPTIMIZERS)}, not {name!r}")
+    usual = OPTIMIZERS[name]
     momentum = usual.momentum if momentum is None else momentum
     weight_decay = usual.weight_decay if weight_decay is None else weight_decay
     match name:
@@ -173,11 +177,11 @@ def make_optimizer(name: str, params: Arrays, *, momentum: float | None, weight_
             return Adam(params)
         case "adamw":
             return Adam(params, weight_decay=weight_decay or 0.0)
-    raise ValueError(f"an optimizer is one of {', '.join(OPTIMIZERS)}, not {name!r}")
+    raise AssertionError(f"{name} is in OPTIMIZERS and not made here")
 
 
 def takes(optimizer: Optimizer, memory: Arrays) -> bool:
-    """Whether a saved memory can be this optimizer's: the same names, shapes and types, and no square below zero."""
+    """Whether a saved memory fits this optimizer: the same names, shapes and dtypes, and no negative squares."""
     own = optimizer.memory
     return own.keys() == memory.keys() and all(
         (array.shape, array.dtype) == (own[name].shape, own[name].dtype)
@@ -187,6 +191,7 @@ def takes(optimizer: Optimizer, memory: Arrays) -> bool:
 
 
 def _zeros(kind: str, params: Arrays) -> dict[str, Floats]:
+    """An array of zeros for every parameter, named "kind.name"."""
     return {f"{kind}.{name}": np.zeros_like(array) for name, array in params.items()}
 
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: functions of where training stands, and of nothing else."""
+"""Learning-rate schedules: functions of the progress of training alone."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ SHAPES = ("cosine", "linear", "constant", "steps")
 
 @dataclass(frozen=True)
 class Schedule:
-    """A linear rise over the first `warm_up` updates to the peak, and then a fall of some shape:
+    """A linear warm-up over the first `warm_up` updates to the peak, and then a decay:
 
     cosine      half a cosine, down to `final` of the peak (Loshchilov & Hutter 2017, without restarts)
-    linear      a straight line to the same place
-    steps       the peak, multiplied with `drop` at each of `drops` evenly spaced places
-    constant    no fall
+    linear      a straight line to the same value
+    steps       multiplied by `drop` at `drops` evenly spaced points
+    constant    no decay
 
-    The rise counts updates and the fall counts the share of the budget that is used (steps, epochs or minutes), so
-    the rate is a function of (step, progress) alone: how often a clock is read does not enter.
+    The warm-up counts updates, the decay the share of the budget that is used (steps, epochs or minutes), so the rate
+    is a function of (step, progress) alone.
     """
 
     peak: float
@@ -29,15 +29,18 @@ class Schedule:
     drops: int = 3
 
     def __call__(self, step: int, progress: float) -> float:
-        """The learning rate of update number `step` (from 0), with `progress` in 0..1 of the budget used."""
-        return self.peak * self.rise(step) * self.fall(min(max(progress, 0.0), 1.0))
+        """The learning rate of update number `step` (from 0), with the share `progress` (0 to 1) of the budget used.
 
-    def rise(self, step: int) -> float:
-        """The warm-up's factor, up to 1."""
+        Raises ValueError for an unknown shape.
+        """
+        return self.peak * self.warm_up_factor(step) * self.decay_factor(min(max(progress, 0.0), 1.0))
+
+    def warm_up_factor(self, step: int) -> float:
+        """The factor of the warm-up, up to 1."""
         return min(1.0, (step + 1) / (self.warm_up + 1))
 
-    def fall(self, progress: float) -> float:
-        """The shape's factor, from 1 downwards."""
+    def decay_factor(self, progress: float) -> float:
+        """The factor of the decay, from 1 downwards."""
         match self.shape:
             case "cosine":
                 return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -47,4 +50,4 @@ class Schedule:
                 return self.drop ** min(self.drops, int(progress * (self.drops + 1)))
             case "constant":
                 return 1.0
-        raise ValueError(f"a schedule is one of {', '.join(SHAPES)}, not {self.shape!r}")
+        raise ValueError(f"a schedule must be one of {', '.join(SHAPES)}, not {self.shape!r}")

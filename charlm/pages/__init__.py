@@ -1,1 +1,1 @@
-"""PAGES: what a model makes of a text as one HTML file, which needs no network and no other file."""
+"""HTML pages of what a model predicts and what its units do: one file each, which loads nothing else."""

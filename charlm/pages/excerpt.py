@@ -1,18 +1,18 @@
-"""The beginnings of texts, kept while somebody else reads them: what a page shows of a text of any length."""
+"""The beginning of texts of any length, kept for a page while other code reads the texts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from charlm.text.source import Source
+from charlm.text.pieces import Source
 
-MOST_CHARACTERS = 50_000  # of a page; many more, and a telephone is slow to show it
+MOST_CHARACTERS = 50_000  # on one page; a telephone is slow with many more
 
 
 @dataclass
-class Passage:
-    """The beginning of one text."""
+class ShownText:
+    """The part of one text that is shown."""
 
     source: str
     text: str
@@ -23,34 +23,36 @@ class Excerpt:
 
     def __init__(self, most: int = MOST_CHARACTERS) -> None:
         self.most = most
-        self.passages: list[Passage] = []
-        self.characters = 0  # of all texts that have been read, kept or not
+        self.texts: list[ShownText] = []
+        self.characters = 0  # read so far, kept or not
 
     @property
     def kept(self) -> int:
-        """How many characters are kept."""
+        """The number of characters that are kept."""
         return min(self.characters, self.most)
 
     def of(self, texts: Iterable[Source]) -> Iterator[Source]:
-        """The texts, once more: whoever reads them fills this excerpt."""
+        """The same texts; their beginning is kept while they are read."""
         return (_Kept(text, self._add) for text in texts)
 
-    def _add(self, passage: Passage, piece: str) -> None:
+    def _add(self, shown: ShownText, piece: str) -> None:
         if kept := piece[: max(0, self.most - self.characters)]:
-            if not passage.text:
-                self.passages.append(passage)
-            passage.text += kept
+            if not shown.text:
+                self.texts.append(shown)
+            shown.text += kept
         self.characters += len(piece)
 
 
 class _Kept:
-    def __init__(self, text: Source, add: Callable[[Passage, str], None]) -> None:
+    """A text that passes every piece on to an excerpt as well."""
+
+    def __init__(self, text: Source, add: Callable[[ShownText, str], None]) -> None:
         self.source = text.source
         self._text = text
         self._add = add
 
     def __iter__(self) -> Iterator[str]:
-        passage = Passage(self.source, "")
+        shown = ShownText(self.source, "")
         for piece in self._text:
-            self._add(passage, piece)
+            self._add(shown, piece)
             yield piece

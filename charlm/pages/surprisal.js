@@ -1,34 +1,34 @@
-// What the model expected at a character: its surprisal, and the likeliest alternatives.
+// The surprisal of a character, and the characters that the model thought likeliest in its place.
 
-function percent(share) { // in hundredths of a per cent
-  if (share < 1) return "<0.01%";
-  return (share / 100).toFixed(share < 10 ? 2 : share < 1000 ? 1 : 0) + "%";
+function percent(probability) { // in hundredths of a per cent
+  if (probability < 1) return "<0.01%";
+  return (probability / 100).toFixed(probability < 10 ? 2 : probability < 1000 ? 1 : 0) + "%";
 }
 
 function ordinal(rank) {
-  const ending = rank % 100 - rank % 10 === 10 ? "th" : ["th", "st", "nd", "rd"][rank % 10] || "th";
-  return rank.toLocaleString("en") + ending;
+  const suffix = rank % 100 - rank % 10 === 10 ? "th" : ["th", "st", "nd", "rd"][rank % 10] || "th";
+  return rank.toLocaleString("en") + suffix;
 }
 
-function sentence(place) {
-  const bits = data.bits[place] / 100, chance = 2 ** -bits;
-  const likely = chance >= 0.01 ? percent(chance * 10000) : "one in " + Math.round(1 / chance).toLocaleString("en");
-  const unknown = marks[place].classList.contains("u");
-  const choice = unknown ? ", a character it never saw" : `, its ${ordinal(data.ranks[place])} choice`;
-  return element("p", "", element("strong", "", bits.toFixed(2) + " bits"), ": " + likely + choice);
+function surprisal(index) {
+  const bits = data.bits[index] / 100, p = 2 ** -bits;
+  const chance = p >= 0.01 ? percent(p * 10000) : "one in " + Math.round(1 / p).toLocaleString("en");
+  const unknown = characters[index].classList.contains("u");
+  const choice = unknown ? ", an unknown character" : `, the model's ${ordinal(data.ranks[index])} choice`;
+  return element("p", "", element("strong", "", bits.toFixed(2) + " bits"), ": " + chance + choice);
 }
 
-function choices(place) {
-  const list = element("ol", ""), text = marks[place].textContent;
-  for (let at = place * data.each; at < (place + 1) * data.each; at++) {
+function alternatives(index) {
+  const list = element("ol", ""), text = characters[index].textContent;
+  for (let at = index * data.k; at < (index + 1) * data.k; at++) {
     const character = data.alphabet[data.top[at]], bar = element("span", "");
-    bar.style.width = data.shares[at] / 100 + "%";
-    const share = element("data", "", percent(data.shares[at]));
-    list.append(element("li", character === text ? "right" : "", named(character), bar, share));
+    bar.style.width = data.probabilities[at] / 100 + "%";
+    const probability = element("data", "", percent(data.probabilities[at]));
+    list.append(element("li", character === text ? "right" : "", labelled(character), bar, probability));
   }
   return list;
 }
 
-function told(place) {
-  return [sentence(place), choices(place)];
+function details(index) {
+  return [surprisal(index), alternatives(index)];
 }

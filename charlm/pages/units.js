@@ -1,40 +1,41 @@
-// What a unit was after a character; and the text in the colours of the unit that is chosen.
+// The value of the chosen unit after a character, and the text coloured by it.
 const legend = [...document.querySelectorAll("#legend li")];
-const others = marks.map(mark => mark.className.replace(/\ba\d+/, "").trim()); // classes that are no colour
+const otherClasses = characters.map(character => character.className.replace(/\ba\d+/, "").trim());
 let unit = data.units[0];
 
-function number(value) {
-  return value.toFixed(2).replace("-", "−");
+function number(value, digits) {
+  return value.toFixed(digits).replace("-", "−");
 }
 
-function told(place) {
+function details(index) {
   if (!unit) return [];
-  const value = number(unit.values[place] / data.full * unit.peak);
+  const value = number(unit.values[index] / data.scale * unit.peak, 2);
   return [
     element("p", "", `${unit.name} is `, element("strong", "", value)),
-    element("p", "", `${unit.feature} is `, element("strong", "", String(unit.followed[place]))),
+    element("p", "", `${unit.feature} is `, element("strong", "", String(unit.feature_values[index]))),
   ];
 }
 
-function choose(place) {
-  unit = data.units[place];
-  marks.forEach((mark, at) => {
-    const level = data.half + Math.round(unit.values[at] * data.half / data.full);
-    mark.className = `a${level} ${others[at]}`;
+function choose(index) {
+  unit = data.units[index];
+  characters.forEach((character, at) => {
+    const level = data.middle + Math.round(unit.values[at] * data.middle / data.scale);
+    character.className = `a${level} ${otherClasses[at]}`;
   });
-  label();
-  if (here >= 0) show(here);
+  describe();
+  if (current >= 0) show(current);
 }
 
-function label() {
+function describe() {
+  if (!unit) return;
   legend.forEach((swatch, level) => {
-    swatch.textContent = unit ? ((level - data.half) / data.half * unit.peak).toFixed(1).replace("-", "−") : "";
+    swatch.textContent = number((level - data.middle) / data.middle * unit.peak, 1);
   });
-  const follows = unit ? unit.follows.map(([feature, r]) => `${feature} (${r})`).join(", then ") : "nothing";
-  document.getElementById("follows").replaceChildren(unit ? unit.name : "No unit", ` follows ${follows}`);
+  const features = unit.features.map(([feature, r]) => `${feature} (${r})`).join(", then ");
+  document.getElementById("features").replaceChildren(`${unit.name} follows ${features}`);
 }
 
 document.addEventListener("change", event => {
   if (event.target.name === "unit") choose(Number(event.target.value));
 });
-label();
+describe();

@@ -1,4 +1,4 @@
-"""A page that shows a text coloured by what one hidden unit does, for each of the units that follow something."""
+"""A page that shows a text coloured by the values of a hidden unit, which the reader chooses."""
 
 from __future__ import annotations
 
@@ -8,59 +8,60 @@ from typing import Any
 
 import numpy as np
 
-from charlm.colours import HALF, SIGNED_DAY, SIGNED_NIGHT, signed_level
-from charlm.inspecting import GATES, OPEN, SHUT, Gate, Inspection, Unit
-from charlm.pages.frame import asset, bars, coloured, label, page
-from charlm.pages.style import rules
+from charlm.analysis.inspection import OPEN, SHUT, Gate, Inspection, Unit
+from charlm.pages.elements import coloured_text, histogram, label
+from charlm.pages.frame import asset, page
+from charlm.pages.style import level_rules
+from charlm.plotting.colours import MIDDLE, SIGNED_DARK, SIGNED_LIGHT, signed_level
 
-FULL = 100  # a unit's values are whole numbers up to this, of its largest
+SCALE = 100  # a unit's values are sent as integers, up to this for the largest
 TICKS = {0.0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75", 1.0: "1"}
-PANEL = """<div id="panel" aria-live="polite"><p class="hint">Point at a character or tap it: here is what the unit was
-after it. The arrow keys walk through the text.</p></div>"""
+PANEL = """<div id="panel" aria-live="polite"><p class="hint">Point at a character, or tap it, to see the unit's value
+after it. The arrow keys move through the text.</p></div>"""
 
 
 def units_page(inspection: Inspection, *, model: str, source: str) -> bytes:
-    """The page as UTF-8. model, source: the names of what read and of what was read."""
-    text, units = inspection.text, inspection.units
-    facts = [_facts(unit) for unit in units]
-    levels = [signed_level(value / FULL) for value in facts[0]["values"]] if units else [HALF] * len(text)
+    """The page as UTF-8. model, source: the names of the model and of the text."""
+    text = inspection.text
+    units = [_unit_data(unit) for unit in inspection.units]
+    levels = [signed_level(value / SCALE) for value in units[0]["values"]] if units else [MIDDLE] * len(text)
     return page(
         f"{source}: what the units of {model} follow",
-        _body(inspection, model, source, coloured(text, [f"a{level}" for level in levels])),
-        style=rules("a", SIGNED_DAY, SIGNED_NIGHT),
+        _body(inspection, model, source, coloured_text(text, [f"a{level}" for level in levels])),
+        style=level_rules("a", SIGNED_LIGHT, SIGNED_DARK),
         script=asset("panel.js") + asset("units.js"),
         data={
-            "units": facts,
-            "full": FULL,
-            "half": HALF,
+            "units": units,
+            "scale": SCALE,
+            "middle": MIDDLE,
             "labels": {one: label(one) for one in sorted(set(text)) if label(one) != one},
         },
     )
 
 
-def _facts(unit: Unit) -> dict[str, Any]:
-    """What the script knows of a unit."""
+def _unit_data(unit: Unit) -> dict[str, Any]:
+    """What the script reads about a unit."""
     peak = float(np.abs(unit.values).max(initial=0))
     return {
         "name": unit.name,
         "feature": unit.feature,
-        "follows": [[name, _signed(r)] for name, r in ((unit.feature, unit.correlation), *unit.also)],
+        "features": [[name, _signed(r)] for name, r in ((unit.feature, unit.correlation), *unit.next_best)],
         "peak": peak,
-        "values": np.rint(unit.values * (FULL / (peak or 1))).astype(int).tolist(),
-        "followed": np.rint(unit.followed).astype(int).tolist(),
+        "values": np.rint(unit.values * (SCALE / (peak or 1))).astype(int).tolist(),
+        "feature_values": np.rint(unit.feature_values).astype(int).tolist(),
     }
 
 
 def _body(inspection: Inspection, model: str, source: str, text: str) -> str:
-    read = f"{'the first ' if inspection.is_cut else ''}{inspection.characters:,} characters"
-    kept = f"; the first {len(inspection.text):,} are shown" if len(inspection.text) < inspection.characters else ""
+    read = f"{'the first ' if inspection.is_truncated else ''}{inspection.characters:,} characters"
+    shown = f"; the first {len(inspection.text):,} are shown" if len(inspection.text) < inspection.characters else ""
     warning = f" {inspection.warning}." if inspection.warning else ""
-    gates = ' <a href="#gates">Its gates</a> are below the text.' if inspection.gates else ""
+    gates = ' <a href="#gates">Histograms of the gates</a> are below the text.' if inspection.gates else ""
     return f"""\
 <header>
-<h1>What its units follow</h1>
-<p><bdi>{escape(model)}</bdi> has read {read} of <bdi>{escape(source)}</bdi>{kept}. r is the correlation of a unit with
-what it follows best, over all that was read.{warning}{gates}</p>
+<h1>What the hidden units follow</h1>
+<p><bdi>{escape(model)}</bdi> read {read} of <bdi>{escape(source)}</bdi>{shown}. r is the correlation of a unit with the
+feature that it follows, over all characters read.{warning}{gates}</p>
 </header>
 <main>
 <aside class="with-choice">
@@ -68,7 +69,7 @@ what it follows best, over all that was read.{warning}{gates}</p>
 {PANEL}
 </aside>
 <section aria-label="The text">
-<p id="follows" aria-live="polite"></p>
+<p id="features" aria-live="polite"></p>
 {_legend()}
 {text}
 </section>
@@ -78,12 +79,12 @@ what it follows best, over all that was read.{warning}{gates}</p>
 
 def _choice(units: Sequence[Unit]) -> str:
     if not units:
-        return "<p>No unit of this network follows anything here.</p>"
+        return "<p>No hidden unit is correlated with any feature of this text.</p>"
     options = "".join(
-        f'<label><input type="radio" name="unit" value="{place}"{" checked" if place == 0 else ""}>'
+        f'<label><input type="radio" name="unit" value="{index}"{" checked" if index == 0 else ""}>'
         f"<span><strong>{escape(unit.feature)}</strong><small>{escape(unit.name)}</small>"
         f'<data value="{unit.correlation:.4f}">r {_signed(unit.correlation)}</data></span></label>'
-        for place, unit in enumerate(units)
+        for index, unit in enumerate(units)
     )
     return f'<fieldset class="choice"><legend>Unit</legend>{options}</fieldset>'
 
@@ -93,7 +94,7 @@ def _signed(number: float) -> str:
 
 
 def _legend() -> str:
-    swatches = "".join(f'<li class="a{level}"></li>' for level in range(len(SIGNED_DAY)))
+    swatches = "".join(f'<li class="a{level}"></li>' for level in range(len(SIGNED_LIGHT)))
     return (
         f'<ol class="legend" id="legend" aria-label="Colours: from blue, negative, to orange, positive">{swatches}</ol>'
     )
@@ -102,31 +103,26 @@ def _legend() -> str:
 def _gates(gates: Sequence[Gate]) -> str:
     if not gates:
         return ""
-    several = len({gate.layer for gate in gates}) > 1
+    several_layers = len({gate.layer for gate in gates}) > 1
     charts = "".join(
-        f"<figure><figcaption>{escape(_title(gate, several))}</figcaption>"
-        f"{bars((gate.counts / gate.counts.sum()).tolist(), _kinds(gate), TICKS, _spoken(gate))}"
-        f"<p>{_spoken(gate)}</p></figure>"
+        f"<figure><figcaption>{escape(gate.long_name)}{f', layer{gate.layer}' if several_layers else ''}</figcaption>"
+        f"{histogram(gate.shares.tolist(), _bar_classes(gate), TICKS, _description(gate))}"
+        f"<p>{_description(gate)}</p></figure>"
         for gate in gates
     )
     return f"""\
 <section id="gates">
-<h2>How far its gates are open</h2>
-<p class="key">All values of all units and characters. Near 0 or 1 a gate is saturated: it decides; between, it
-blends.</p>
+<h2>How far the gates are open</h2>
+<p class="key">The values of all units at all characters. Near 0, shut, and near 1, open, a gate is saturated.</p>
 <div class="charts">{charts}</div>
 </section>"""
 
 
-def _title(gate: Gate, several: bool) -> str:
-    return f"{GATES.get(gate.name, gate.name)} gate {gate.name}" + (f", layer{gate.layer}" if several else "")
-
-
-def _spoken(gate: Gate) -> str:
+def _description(gate: Gate) -> str:
     return f"{gate.shut:.0%} below {SHUT}, {gate.open:.0%} above {OPEN}"
 
 
-def _kinds(gate: Gate) -> list[str]:
-    count = len(gate.counts)
-    low, high = round(SHUT * count), round(OPEN * count)
-    return ["shut" if number < low else "open" if number >= high else "" for number in range(count)]
+def _bar_classes(gate: Gate) -> list[str]:
+    bins = len(gate.counts)
+    shut, opened = round(SHUT * bins), round(OPEN * bins)
+    return ["shut" if number < shut else "open" if number >= opened else "" for number in range(bins)]

@@ -1,1 +1,1 @@
-"""One worker or many behind one small interface."""
+"""One worker or several, behind one small interface; threads of the matrix arithmetic."""

@@ -8,14 +8,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from charlm.arrays import Floats
 from charlm.errors import CharlmError, SpecError
-from charlm.parallel.workers import Flat, Workers
+from charlm.parallel.workers import ReleasedError, Value, Workers
 
-LAST_WORDS = 0.5  # seconds in which the launcher passes on what was said; an aborted job's output may be lost
+FLUSH_SECONDS = 0.5  # in which the launcher passes an error message on; an aborted job's output may be lost
 
 
 class MPIWorkers(Workers):
@@ -32,61 +33,73 @@ class MPIWorkers(Workers):
         self._all = MPI.COMM_WORLD
         self.rank = self._all.Get_rank()
         self.count = self._all.Get_size()
-        self._closed = False
+        self._is_closed = False
 
-    def tell(self, orders: Sequence[Any]) -> None:
+    def broadcast(self, value: Value | None) -> Value:
+        """A scatter of equal parts: so every rank waits in the same collective operation, whatever comes next."""
+        if self.rank:
+            return cast(Value, self._received())
+        assert value is not None
+        return self.scatter([value] * self.count)
+
+    def scatter(self, parts: Sequence[Value] | None) -> Value:
         """One scatter."""
-        self._all.scatter([None, *orders])
+        if self.rank:
+            return cast(Value, self._received())
+        assert parts is not None
+        self._all.scatter([(part,) for part in parts])
+        return parts[0]
 
-    def orders(self) -> Iterator[Any]:
-        """None is the last."""
-        while (order := self._all.scatter(None)) is not None:
-            yield order
-
-    def average(self, grads: Flat, nats: float, share: float) -> float:
-        """One Allreduce of the gradient, and one of a number."""
-        grads *= np.float32(share)
-        self._all.Allreduce(self._in_place, grads)
-        return float(self._all.allreduce(nats * share))
-
-    def gather(self, part: Any) -> list[Any]:
+    def gather(self, part: Value) -> list[Value]:
         """One gather."""
         return self._all.gather(part) or []
 
+    def average(self, grads: Floats, nats: float, weight: float) -> float:
+        """One Allreduce of the gradient, and one of a number."""
+        grads *= np.float32(weight)
+        self._all.Allreduce(self._in_place, grads)
+        return float(self._all.allreduce(nats * weight))
+
     def close(self) -> None:
-        """Tell all to leave."""
-        if not self._closed:
-            self._closed = True
-            self.tell([None] * (self.count - 1))
+        """Release all ranks."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._all.scatter([None] * self.count)
+
+    def _received(self) -> Any:
+        message = self._all.scatter(None)
+        if message is None:
+            raise ReleasedError
+        return message[0]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Errors of ours happen between two updates. After any other one the ranks may wait in the middle of one,
-        # where they cannot be told to leave: the job is aborted at its end.
+        # CharlmErrors are raised between two updates. After any other error the ranks may wait in the middle of an
+        # update, where no message reaches them: the job is aborted at its end.
         if kind is None or issubclass(kind, (GeneratorExit, CharlmError)):
             self.close()
 
     def abort(self, status: int) -> None:
-        """End all ranks, but for those that were let go already."""
-        if not self._closed:
-            time.sleep(LAST_WORDS)
+        """End all ranks that were not released."""
+        if not self._is_closed:
+            time.sleep(FLUSH_SECONDS)
             self._all.Abort(status)
 
 
 @contextmanager
 def mpi_workers() -> Iterator[MPIWorkers]:
-    """The ranks of this job. Where one of them fails, all end: the others would wait for it for ever.
+    """The ranks of this job. If one of them fails, all end: the others would wait for it for ever.
 
-    Raises SpecError where there is no MPI.
+    Raises SpecError without MPI.
     """
     workers = MPIWorkers()
     if workers.rank:
-        for number in (signal.SIGINT, signal.SIGTERM):  # the job's launcher passes them to all; the first decides
+        for number in (signal.SIGINT, signal.SIGTERM):  # the launcher passes them to all ranks; rank 0 decides
             signal.signal(number, signal.SIG_IGN)
     try:
         yield workers
     except BaseException as error:
         status = getattr(error, "exit_code", 1)
-        atexit.register(workers.abort, status)  # at the very end, when the error has been told
+        atexit.register(workers.abort, status)  # at the very end, when the message has been printed
         raise

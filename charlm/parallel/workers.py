@@ -1,70 +1,76 @@
-"""What one worker and many have in common: who reads which streams, and how their gradients become one.
+"""The interface of workers: processes that hold the same parameters and share the sequences of a batch.
 
-The first worker (rank 0) holds the loop: it alone reads the text, evaluates, saves and tells the others what to do.
-What it tells them is an order, any picklable object; `average` is the one place where all workers meet at every
-update.
+Every worker runs the same training loop. Rank 0 alone reads the text, evaluates, saves and decides; the others learn
+from it by `broadcast` and `scatter`. `average` is where all workers synchronise at every update.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from charlm.arrays import Floats
 from charlm.errors import SpecError
 
-Flat: TypeAlias = NDArray[np.float32]
+Value = TypeVar("Value")
 
-LEAST_WORK = 2e8  # floating-point operations of an update; below, meeting costs more than a second worker gives
-LEAST_STREAMS = 8  # per worker; below, a step's matrices are too thin to keep a processor busy
+LEAST_WORK = 2e8  # floating-point operations of an update; below, synchronisation costs more than a worker adds
+LEAST_SEQUENCES = 8  # per worker; below, the matrices of a step are too small to keep a processor busy
+
+
+class ReleasedError(Exception):
+    """Rank 0 has finished: raised in the other workers instead of a value."""
 
 
 class Workers:
-    """One worker alone; the other kinds keep its promises.
-
-    rank: which of `count` workers this is, 0 the first.
-    """
+    """One worker alone, and the interface of the others. rank: which of `count` workers this is, from 0."""
 
     rank = 0
     count = 1
 
     def shares(self, batch: int) -> list[slice]:
-        """The streams of every worker, in the order of ranks, as even as can be. Raises SpecError for too few."""
+        """The sequences of each rank, as even as possible. Raises SpecError if there are too few."""
         if batch < self.count:
-            raise SpecError(f"{self.count} workers need a stream each, but --batch is {batch}: use fewer workers")
+            raise SpecError(f"{self.count} workers need a sequence each, but --batch is {batch}: use fewer workers")
         edges = [batch * rank // self.count for rank in range(self.count + 1)]
         return [slice(start, end) for start, end in pairwise(edges)]
 
-    def memory(self, size: int) -> Flat:
-        """Where this worker leaves its gradient, (size,): `average` is fastest from there. All ask for the same."""
+    def memory(self, size: int) -> Floats:
+        """The array (size,), float32, for this worker's gradient: `average` is fastest on it.
+
+        Every rank calls it once, with the same size.
+        """
         return np.zeros(size, np.float32)
 
-    def tell(self, orders: Sequence[Any]) -> None:
-        """The first worker gives each other one its order, in the order of ranks from 1 on."""
+    def broadcast(self, value: Value | None) -> Value:
+        """The value that rank 0 passes, on every rank; the others pass None. It can be pickled."""
+        assert value is not None
+        return value
 
-    def orders(self) -> Iterator[Any]:
-        """What the first worker tells this one, until it has nothing more to tell."""
-        return iter(())
+    def scatter(self, parts: Sequence[Value] | None) -> Value:
+        """parts[rank] of the list that rank 0 passes, on every rank; the others pass None. Parts can be pickled."""
+        assert parts is not None
+        return parts[self.rank]
 
-    def average(self, grads: Flat, nats: float, share: float) -> float:
-        """Replace `grads`, in place, by the sum over all workers of share * grads; the same sum of `nats` comes back.
+    def gather(self, part: Value) -> list[Value]:
+        """The parts of all ranks, in order, on rank 0; an empty list on the others."""
+        return [part]
 
-        grads: of `memory`. share: of the batch; all shares together are 1. The order of summation is fixed, so all
-        workers have the same bits, and the same ones in every run.
+    def average(self, grads: Floats, nats: float, weight: float) -> float:
+        """Replace `grads`, in place, by the sum of weight * grads over all ranks; returns the same sum of `nats`.
+
+        grads: the array of `memory`. weight: this rank's share of the batch; all weights sum to 1. The order of the
+        summation is fixed, so all ranks get the same bits, and get them again in every run.
         """
         return nats
 
-    def gather(self, part: Any) -> list[Any]:
-        """The parts of all workers, in the order of ranks, for the first; the others get an empty list."""
-        return [part]
-
     def close(self) -> None:
-        """Let the other workers go. Only the first may."""
+        """Release the other workers. Only rank 0 calls it."""
 
     def __enter__(self) -> Workers:
         return self
@@ -75,11 +81,11 @@ class Workers:
         self.close()
 
 
-def usual_count(batch: int, operations: float) -> int:
+def suitable_count(batch: int, operations: float) -> int:
     """How many workers suit an update of `operations` floating-point operations over a batch on this machine."""
     if os.name != "posix" or operations < LEAST_WORK:
         return 1
-    return max(1, min(processors(), batch // LEAST_STREAMS))
+    return max(1, min(processors(), batch // LEAST_SEQUENCES))
 
 
 def processors() -> int:

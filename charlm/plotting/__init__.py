@@ -1,1 +1,1 @@
-"""PICTURES: the only place where matplotlib is used."""
+"""Pictures of losses and of hidden units. The only package that imports matplotlib."""

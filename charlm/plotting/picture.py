@@ -1,4 +1,4 @@
-"""A picture as a file: its ending is its format."""
+"""Pictures as files: the suffix chooses the format."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charlm.errors import SpecError
-from charlm.store.atomic import require_folder, write_atomic
+from charlm.files.atomic import require_folder, write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008: told apart by every kind of colour vision.
+# Okabe & Ito 2008: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 FORMATS = (".png", ".svg", ".pdf")
 
 
-def picture_place(output: str | Path) -> Path:
-    """Where a picture is to be written. Raises SpecError for an unknown ending, StorageError for a missing folder."""
+def picture_path(output: str | Path) -> Path:
+    """The path of a picture. Raises SpecError for an unknown suffix, StorageError for a missing folder."""
     output = Path(output)
     if output.suffix.lower() not in FORMATS:
-        raise SpecError(f"a picture's name ends in one of {', '.join(FORMATS)}, not {output.suffix!r}: {output}")
+        raise SpecError(f"a picture's name must end in one of {', '.join(FORMATS)}, not {output.suffix!r}: {output}")
     require_folder(output)
     return output
 
 
 def write_picture(figure: Figure, output: Path) -> None:
-    """Write it whole or not at all. Raises StorageError where the disk refuses."""
+    """Write a figure atomically. Raises StorageError if the disk refuses."""
     picture = BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a text in a script that the font lacks
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the text may be in a script that the font lacks
         figure.savefig(picture, format=output.suffix[1:].lower())
     write_atomic(output, picture.getvalue())

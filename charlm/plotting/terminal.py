@@ -1,7 +1,7 @@
-"""Plot: the loss of a run as a few lines of text, for a terminal.
+"""The loss curves of a run as a few lines of text, for a terminal.
 
-Two levels a row: the validation loss in blocks, the training loss in dots, the n-gram as a dashed line and the best
-point as a star, so that they are told apart without colour.
+Each row of characters shows two levels. The validation loss is drawn in blocks, the training loss in dots, the n-gram
+as a dashed line and the best point as a star, so they can be told apart without colour.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charlm.baselines import Baselines
+from charlm.arrays import Floats
 from charlm.errors import RunError
-from charlm.nn.arrays import Floats
-from charlm.plotting.loss import LABELS, curve, require_axis
-from charlm.store.run import Run
+from charlm.plotting.curves import AXES, loss_curve, require_axis
+from charlm.runs.figures import Baselines
+from charlm.runs.find import run_of
+from charlm.runs.run import Run
 
 ROWS, COLUMNS = 8, 80
 LEAST_COLUMNS = 40
-BEGINNING = 0.1  # of the x axis; what lies above all that comes later is left out, it would press the rest flat
-MARGIN = 7  # columns that the labels of the y axis take
+EARLY = 0.1  # share of the x axis; losses there that are higher than all later ones are not shown
+MARGIN = 7  # columns for the labels of the y axis
 
 
 class Marks(NamedTuple):
-    """What curves are drawn with; of a pair the first is for the upper half of a row."""
+    """The characters to draw with. Of two, the first is for the upper half of a row."""
 
     validation: str
     training: str
@@ -44,37 +45,37 @@ ASCII = Marks("##", "'.", "-", "*", "|", "+", "-")
 def terminal_curve(
     run: str | Path | Run, *, against: str = "steps", columns: int = COLUMNS, marks: Marks = BLOCKS
 ) -> str:
-    """The training and validation loss of a run as lines of text, each at most `columns` wide and ended by a line end.
+    """The training and validation loss of a run as lines of text, at most `columns` wide (but at least 40).
 
-    against: "steps", "characters" or "minutes". Raises RunError where a run has no metrics yet, SpecError for an
+    against: "steps", "characters" or "minutes". Raises RunError if a run has no metrics yet, SpecError for an
     unknown `against`.
     """
     require_axis(against)
-    run = run if isinstance(run, Run) else Run.of(run)
+    run = run if isinstance(run, Run) else run_of(run)
     metrics = run.metrics()
-    training, validation = (np.array(curve(metrics, split, against)) for split in ("train", "validation"))
+    training, validation = (np.array(loss_curve(metrics, split, against)) for split in ("train", "validation"))
     if not training.size + validation.size:
         raise RunError(f"{run.path} has no metrics to draw yet: train it for longer")
     baselines = Baselines.of(run)
-    counting = [baselines.ngram_nats] if baselines else []
-    canvas = _Canvas(max(columns, LEAST_COLUMNS) - MARGIN, [training, validation], counting)
-    for nats in counting:
-        canvas.line(nats, marks.ngram)
+    levels = [baselines.ngram_nats] if baselines else []
+    canvas = _Canvas(max(columns, LEAST_COLUMNS) - MARGIN, [training, validation], levels)
+    for nats in levels:
+        canvas.horizontal(nats, marks.ngram)
     canvas.dots(training, marks.training)
-    canvas.joined(validation, marks.validation)
+    canvas.polyline(validation, marks.validation)
     legend = [f"{marks.validation} validation", f"{marks.training} training"]
     if validation.size:
         x, best = min(validation.T, key=lambda point: (point[1], point[0]))
         canvas.point(x, best, marks.best)
         legend.append(f"{marks.best} best, {best:.3f}")
     if baselines:
-        legend.append(f"{marks.ngram * 2} {baselines.ngram_order}-gram, {baselines.ngram_nats:.3f}")
-    packed = _packed(legend, max(columns, LEAST_COLUMNS))
-    return "".join(f"{line}\n" for line in [*canvas.lines(marks, LABELS[against]), *packed])
+        legend.append(f"{marks.ngram * 2} {baselines.ngram_name}, {baselines.ngram_nats:.3f}")
+    lines = [*canvas.lines(marks, AXES[against].label), *_legend_lines(legend, max(columns, LEAST_COLUMNS))]
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _packed(entries: Sequence[str], columns: int) -> list[str]:
-    """Entries in as few lines as they fit in, side by side."""
+def _legend_lines(entries: Sequence[str], columns: int) -> list[str]:
+    """The entries of the legend side by side, in as few lines as they fit into."""
     first, *others = entries
     lines = [" " * MARGIN + first]
     for entry in others:
@@ -86,50 +87,51 @@ def _packed(entries: Sequence[str], columns: int) -> list[str]:
 
 
 class _Canvas:
-    """Characters (ROWS, W), and what x and nats they stand for."""
+    """A grid of characters (ROWS, columns), and the scales of its axes. Points are arrays (2, N): x and nats."""
 
-    def __init__(self, columns: int, curves: Sequence[Floats], counting: Sequence[float]) -> None:
+    def __init__(self, columns: int, curves: Sequence[Floats], levels: Sequence[float]) -> None:
+        """Set the scales so that `curves` and `levels` (nats) are in range, except for high losses at the beginning."""
         drawn = [points for points in curves if points.size]
         self.end = max(float(points[0].max()) for points in drawn) or 1.0
-        late = [points[1][points[0] >= BEGINNING * self.end] for points in drawn]
-        shown = np.concatenate([*late, *(points[1][-1:] for points in drawn), counting])
+        late = [points[1][points[0] >= EARLY * self.end] for points in drawn]
+        shown = np.concatenate([*late, *(points[1][-1:] for points in drawn), levels])
         lowest = min(float(points[1].min()) for points in drawn)
         self.low, self.high = min(lowest, float(shown.min())), float(shown.max())
         self.cells = np.full((ROWS, columns), " ")
 
     def point(self, x: float, nats: float, marks: str) -> None:
-        """One mark, or of two marks the one for the half of a row; nothing where it is above all that is shown."""
+        """Draw one mark; of two marks, the one for that half of the row. Points above the canvas are skipped."""
         level = round((self.high - nats) / (self.high - self.low or 1.0) * (2 * ROWS - 1))
         if 0 <= level < 2 * ROWS:
             self.cells[level // 2, self._column(x)] = marks[level % 2 % len(marks)]
 
-    def line(self, nats: float, mark: str) -> None:
-        """A horizontal line."""
+    def horizontal(self, nats: float, mark: str) -> None:
+        """Draw a horizontal line."""
         for x in np.linspace(0, self.end, self.cells.shape[1]):
             self.point(x, nats, mark)
 
     def dots(self, points: Floats, marks: str) -> None:
-        """Points (2, N), the mean of those that share a column."""
+        """Draw points; those that share a column become one, at their mean."""
         columns = np.array([self._column(x) for x in points[0]], int) if points.size else np.empty(0, int)
         for column in np.unique(columns):
-            mine = points[:, columns == column]
-            self.point(float(mine[0].mean()), float(mine[1].mean()), marks)
+            same = points[:, columns == column]
+            self.point(float(same[0].mean()), float(same[1].mean()), marks)
 
-    def joined(self, points: Floats, marks: str) -> None:
-        """Points (2, N), with straight lines between them."""
+    def polyline(self, points: Floats, marks: str) -> None:
+        """Draw points, with straight lines between them."""
         for x, nats in points.T if points.size else ():
             self.point(x, nats, marks)
         for (x, _), (end, _) in pairwise(points.T if points.size else ()):
             for column in range(self._column(x) + 1, self._column(end)):
-                at = column / (self.cells.shape[1] - 1) * self.end
-                self.point(at, float(np.interp(at, points[0], points[1])), marks)
+                between = column / (self.cells.shape[1] - 1) * self.end
+                self.point(between, float(np.interp(between, points[0], points[1])), marks)
 
     def lines(self, marks: Marks, label: str) -> list[str]:
-        """What was drawn, with its axes."""
-        shown = {0: self.high, ROWS // 2: (self.high + self.low) / 2, ROWS - 1: self.low}
+        """The canvas with its axes as lines of text. label: of the x axis."""
+        ticks = {0: self.high, ROWS // 2: (self.high + self.low) / 2, ROWS - 1: self.low}
         rows = []
         for row, cells in enumerate(self.cells):
-            tick = f"{shown[row]:5{'.2f' if shown[row] < 99 else '.0e'}}" if row in shown else " " * 5
+            tick = f"{ticks[row]:5{'.2f' if ticks[row] < 99 else '.0e'}}" if row in ticks else " " * 5
             rows.append(f"{tick} {marks.axis}{''.join(cells)}".rstrip())
         end = f"{self.end:,.0f} {label}" if self.end >= 10 else f"{self.end:.2g} {label}"
         floor = marks.corner + marks.floor * self.cells.shape[1]

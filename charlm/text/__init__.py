@@ -1,1 +1,1 @@
-"""Characters: pure, and the only place where characters meet integers."""
+"""Characters and ids: no files, no network; the only place where characters become integers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,12 +10,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from charlm.arrays import Floats, Ids, UnsignedIds
 from charlm.errors import UnknownCharacterError
-from charlm.text.place import Place
+from charlm.text.position import Position
 
 CODE_POINTS = 0x110000
 SURROGATES = 0x800
-SHORT = 40  # characters; in a text of one such line nobody needs to be told the place
+SHORT = 40  # characters; in a text of one such line an error message needs no position
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
@@ -31,7 +33,7 @@ def name_of(character: str) -> str:
 class Vocabulary:
     """Distinct characters in a fixed order; the place of a character is its id.
 
-    One id more, `escape`, stands for every other character there is.
+    One id more, `unknown`, stands for every character that the vocabulary does not have.
     """
 
     characters: str
@@ -52,24 +54,24 @@ class Vocabulary:
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
-        """The smallest unsigned integer type that holds every id, the escape's too."""
-        return np.min_scalar_type(self.escape)
+        """The smallest unsigned integer type that holds every id, the unknown character's too."""
+        return np.min_scalar_type(self.unknown)
 
     @property
-    def escape(self) -> int:
-        """The id that is read for any character outside the vocabulary."""
+    def unknown(self) -> int:
+        """The id of the unknown character, which is read for any character outside the vocabulary."""
         return len(self.characters)
 
     @property
     def others(self) -> int:
-        """How many Unicode scalar values there are outside the vocabulary; a surrogate is none."""
+        """How many Unicode scalar values there are outside the vocabulary; surrogates are not scalar values."""
         return CODE_POINTS - SURROGATES - len(self.characters)
 
     @property
     def start(self) -> int:
-        """The id that is read before a text's first character: a newline, since a text begins where a line begins.
+        """The id that is read before the first character of a text: a newline, because a text begins on a new line.
 
-        A vocabulary without a newline begins with its first character instead.
+        For a vocabulary without a newline it is the first character.
         """
         return max(self.characters.find("\n"), 0)
 
@@ -79,31 +81,39 @@ class Vocabulary:
         table[code_points(self.characters)] = np.arange(len(self))
         return table
 
-    def encode(self, text: str, *, escape: bool = False) -> NDArray[np.unsignedinteger]:
-        """The ids of a text, (N,); with `escape`, that id for every character outside the vocabulary.
+    def encode(self, text: str, *, unknown: bool = False) -> UnsignedIds:
+        """The ids of a text, (N,); with `unknown`, that id for every character outside the vocabulary.
 
-        Raises UnknownCharacterError otherwise, which names the first such character and its place.
+        Raises UnknownCharacterError otherwise, which names the first such character and its position.
         """
-        ids = self._numbers(text)
+        ids = self._ids_or_minus_one(text)
         if ids.size and ids.min() < 0:
-            if not escape:
-                position = int(np.argmin(ids))
-                place = Place().after(text[:position]) if len(text) > SHORT or "\n" in text else None
-                raise self._unknown(text[position], place)
-            ids[ids < 0] = self.escape
+            if not unknown:
+                index = int(np.argmin(ids))
+                position = Position().after(text[:index]) if len(text) > SHORT or "\n" in text else None
+                raise self._unknown_character(text[index], position)
+            ids[ids < 0] = self.unknown
         return ids.astype(self.dtype)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids."""
         return "".join(self.characters[i] for i in ids)
 
-    def _numbers(self, text: str) -> NDArray[np.int32]:
-        """The ids of a text, -1 for what is unknown."""
+    def add_unknown_cost(self, nats: Floats, ids: Ids) -> Floats:
+        """Add to nats (N,), in place, what it costs to say which character each unknown one is; returns nats.
+
+        A predictor gives one probability to all characters outside the vocabulary together. Each of them is taken to
+        be equally likely, which costs ln(others) nats more: so the probabilities of all characters sum to 1.
+        """
+        nats[ids == self.unknown] += math.log(self.others)
+        return nats
+
+    def _ids_or_minus_one(self, text: str) -> NDArray[np.int32]:
         # Every code point beyond the table falls on its last entry, which is -1.
         return np.take(self._table, code_points(text), mode="clip")
 
-    def _unknown(self, character: str, place: Place | None) -> UnknownCharacterError:
+    def _unknown_character(self, character: str, position: Position | None) -> UnknownCharacterError:
         return UnknownCharacterError(
-            f"{f'{place}: ' if place else ''}the model never saw {name_of(character)}; it knows {len(self)} characters "
-            "(charlm info lists them): use only those, or train on a text that has this one"
+            f"{f'{position}: ' if position else ''}the model never saw {name_of(character)}; it knows {len(self)} "
+            "characters (charlm info lists them): use only those, or train on a text that has this one"
         )

@@ -1,0 +1,1 @@
+"""From files to ids: reading, cleaning, encoding and caching a text."""

@@ -1,0 +1,178 @@
+"""A text as ids: short texts in memory, large ones in a file that is made once and mapped."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from charlm.arrays import UnsignedIds
+from charlm.config import TrainSpec, split
+from charlm.corpus import cache
+from charlm.corpus.ids import IdsWriter
+from charlm.corpus.reader import STANDARD_INPUT, OnRead, Text, clean_up_notes, read_texts, total_bytes
+from charlm.errors import CorpusError
+from charlm.text.vocabulary import Vocabulary
+
+IN_MEMORY = 2**24  # bytes; more ids than this are stored in a file
+BEGINNING = 2**20  # characters; `usual_start` looks no further
+
+ReadProgress: TypeAlias = Callable[[int, int | None], object]
+"""Is called with the bytes read so far, and with all bytes, or None if their number is not known."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text as ids, and what identifies it."""
+
+    name: str
+    sources: tuple[str, ...]
+    sha256: str  # of the text as UTF-8, after all clean-up
+    vocabulary: Vocabulary
+    ids: UnsignedIds  # (N,); of a large text mapped from a file: use slices of it, not all of it
+    once: tuple[int, ...]  # ids of the characters that occur once
+    notes: tuple[str, ...] = ()  # what the clean-up changed, one sentence each
+
+    @property
+    def usual_start(self) -> str:
+        """The character that most often begins a line, a natural seed text; from the beginning of the text."""
+        newline, ids = self.vocabulary.characters.find("\n"), self.ids[:BEGINNING]
+        starts = np.concatenate((ids[:1], ids[1:][ids[:-1] == newline]))
+        starts = starts[starts != newline]
+        return self.vocabulary.characters[int(np.bincount(starts).argmax())] if len(starts) else "\n"
+
+    def split(self, spec: TrainSpec) -> tuple[UnsignedIds, UnsignedIds]:
+        """The ids to train on, and the validation part at the end of the text; both are views.
+
+        Raises CorpusError if the text is too short for both.
+        """
+        return split(self.ids, spec.val_fraction, spec.val_limit)
+
+
+def read_corpus(
+    sources: str | Path | Sequence[str | Path],
+    name: str | None = None,
+    progress: ReadProgress | None = None,
+    *,
+    known: str = "",
+) -> Corpus:
+    """Read texts, join them in order, each starting on a new line, and give every character its id.
+
+    sources: files, .gz files, folders (every .txt and .txt.gz below them, sorted by path), or "-" for standard input.
+    progress: is called with the bytes read so far, and with all bytes, or None if their number is not known. It starts
+    again from 0 if stored ids turn out to be of another text. More than 16 MB of ids are stored in a file (see
+    charlm.corpus.cache) and found there the next time: the memory is bounded for texts of any size.
+    known: characters that the vocabulary has beside those of the text, for a run that continues from a model.
+    Raises CorpusError if a source is missing, unreadable or not text, or if all sources together have fewer than two
+    distinct characters; StorageError if the ids cannot be written.
+    """
+    paths = [sources] if isinstance(sources, str | Path) else list(sources)
+    size = total_bytes(paths)
+    texts, metadata, ids = _cached(paths, size, progress, known) or _encoded(paths, size, progress, known)
+    return Corpus(
+        name=name or _name_of(paths[0]),
+        sources=tuple(str(path) if str(path) == STANDARD_INPUT else os.path.abspath(path) for path in paths),
+        sha256=metadata.sha256,
+        vocabulary=Vocabulary(metadata.vocabulary),
+        ids=ids,
+        once=tuple(metadata.once),
+        notes=clean_up_notes(texts),
+    )
+
+
+_Encoded: TypeAlias = tuple[list[Text], cache.Metadata, UnsignedIds]
+
+
+def _cached(
+    paths: Sequence[str | Path], size: int | None, progress: ReadProgress | None, known: str
+) -> _Encoded | None:
+    """The stored ids of the same sources, or None."""
+    if size is None or not cache.may_hold(size):
+        return None
+    texts = list(read_texts(paths, _counter(progress, size)))
+    try:
+        for text in texts:
+            text.read_sha256()
+    except CorpusError:  # encoding raises it again, or another error of an earlier source
+        return None
+    if (found := cache.find(size, _key(texts, known))) is None:
+        return None
+    metadata, ids = found
+    for text, (had_bom, folded) in zip(texts, metadata.changes, strict=True):
+        text.had_bom, text.folded_line_ends = had_bom, folded
+    return texts, metadata, ids
+
+
+def _encoded(paths: Sequence[str | Path], size: int | None, progress: ReadProgress | None, known: str) -> _Encoded:
+    """The ids of a text in one pass over it; they move from memory to a file when they are more than IN_MEMORY."""
+    texts: list[Text] = []
+    with ExitStack() as stack:
+        memory, staged = BytesIO(), None
+        writer = IdsWriter(memory, known)
+        for piece in _joined(read_texts(paths, _counter(progress, size)), texts):
+            writer.add(piece)
+            if staged is None and writer.size > IN_MEMORY:
+                staged = stack.enter_context(cache.staged_entry())
+                writer.move_to(staged.file)
+                memory.truncate(0)
+        if not writer.characters:
+            raise CorpusError(f"{_listed(paths)} is empty: a text of at least a few lines is needed to train on")
+        vocabulary, checksum = writer.finish()
+        if len(vocabulary) < 2:
+            raise CorpusError(
+                f"{_listed(paths)} has only one distinct character, {vocabulary.characters!r}: "
+                "there is nothing to predict; name a text with more"
+            )
+        changes = tuple((text.had_bom, text.folded_line_ends) for text in texts)
+        sha256 = writer.sha256.hexdigest()
+        metadata = cache.Metadata(sha256, writer.characters, vocabulary.characters, writer.once, changes)
+        if staged is None:
+            return texts, metadata, np.frombuffer(memory.getbuffer(), vocabulary.dtype.newbyteorder("<"))
+        read = sum(text.size for text in texts)
+        return texts, metadata, cache.store(staged, metadata, checksum, read, _key(texts, known))
+
+
+def _joined(texts: Iterable[Text], read: list[Text]) -> Iterator[str]:
+    """All texts as one, each starting on a new line. Each text is added to `read` before it is read."""
+    last = "\n"
+    for text in texts:
+        read.append(text)
+        starts_line = last == "\n"
+        for piece in text:
+            yield piece if starts_line else "\n" + piece
+            starts_line, last = True, piece[-1]
+
+
+def _counter(progress: ReadProgress | None, size: int | None) -> OnRead:
+    """A function that adds up the bytes read and reports the sum."""
+    total = 0
+
+    def count(read: int) -> None:
+        nonlocal total
+        total += read
+        if progress is not None:
+            progress(total, size)
+
+    return count
+
+
+def _key(texts: Iterable[Text], known: str) -> str:
+    return cache.key_of(((text.is_packed, text.sha256) for text in texts), known)
+
+
+def _name_of(path: str | Path) -> str:
+    if str(path) == STANDARD_INPUT:
+        return "stdin"
+    name = os.fsencode(Path(os.path.abspath(path)).name).decode("utf-8", "surrogateescape")  # in any locale
+    return re.sub(r"(\.txt)?(\.gz)?\Z", "", name, flags=re.IGNORECASE) or "text"
+
+
+def _listed(paths: Sequence[str | Path]) -> str:
+    return ", ".join("standard input" if str(path) == STANDARD_INPUT else str(path) for path in paths)

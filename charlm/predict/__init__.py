@@ -1,0 +1,1 @@
+"""Predictors: the distribution of the next character after what was read."""

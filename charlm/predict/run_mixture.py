@@ -1,0 +1,80 @@
+"""The n-gram of a run, and the weight with which its network and its n-gram predict the validation part best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from charlm.arrays import Ids
+from charlm.corpus.corpus import Corpus
+from charlm.errors import CharlmError, RunError
+from charlm.predict.mixture import Mixture, best_weight, mixed_nats
+from charlm.predict.network import Network
+from charlm.predict.ngram import NGram, best_ngram
+from charlm.predict.ngram_file import load_ngram
+from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.figures import Mix
+from charlm.runs.run import Run
+
+MOST_TRIED = 2**20  # characters of the validation part on which orders are compared
+BLOCK = 2**20  # characters scored at a time
+
+
+def measure_ngram(run: Run, corpus: Corpus) -> tuple[NGram, Ids]:
+    """The n-gram of a run's training part, of the order that is best on its validation part; and the ids of that."""
+    training_ids, validation_ids = corpus.split(run.spec)
+    V, start = len(corpus.vocabulary) + 1, corpus.vocabulary.start
+    return best_ngram(training_ids, V, validation_ids[:MOST_TRIED], start), validation_ids
+
+
+def fit_mix(run: Run, corpus: Corpus) -> Mix:
+    """The mixture for a run's best checkpoint: read from the run, or fitted and written there.
+
+    Raises RunError, CheckpointError or StorageError.
+    """
+    best = load_checkpoint(run.best_path)
+    kept = Mix.of(run)
+    if kept is not None and kept.step == best.step:
+        return kept
+    ngram = load_ngram(run.ngram_path, best.spec.vocabulary, best.vocabulary.start)
+    mix = _fit(best, ngram, corpus.split(run.spec)[1])
+    with run.held():
+        mix.save(run)
+    return mix
+
+
+def mixture_for(run: Run, checkpoint: Checkpoint) -> tuple[Mixture, Mix]:
+    """The mixture for a checkpoint of a run, and its loss on the validation part.
+
+    The weight is the one that was fitted with this checkpoint; or it is fitted now, if the text can be read; or it is
+    that of another checkpoint. Raises RunError if there is none, or if a file of the run is damaged.
+    """
+    network, mix = Network.of(checkpoint), Mix.of(run)
+    V, start = checkpoint.spec.vocabulary, checkpoint.vocabulary.start
+    is_kept = mix is not None and run.ngram_path.exists()
+    if mix is not None and is_kept and mix.step == checkpoint.step:
+        return Mixture(network, load_ngram(run.ngram_path, V, start), mix.weight), mix
+    try:
+        corpus = run.corpus()
+    except CharlmError as error:
+        if mix is not None and is_kept:
+            return Mixture(network, load_ngram(run.ngram_path, V, start), mix.weight), mix
+        raise RunError(
+            f"{run.path} has no weight to mix by yet, and its text cannot be read ({error}); "
+            f"charlm train --resume {run.path} fits one"
+        ) from None
+    ngram = load_ngram(run.ngram_path, V, start) if run.ngram_path.exists() else measure_ngram(run, corpus)[0]
+    mix = _fit(checkpoint, ngram, corpus.split(run.spec)[1])
+    return Mixture(network, ngram, mix.weight), mix
+
+
+def _fit(checkpoint: Checkpoint, ngram: NGram, ids: Ids) -> Mix:
+    network, counted = (np.concatenate(list(one.nats(_blocks(ids)))) for one in (Network.of(checkpoint), ngram))
+    weight = best_weight(network, counted)
+    means = (float(each.mean()) for each in (mixed_nats(network, counted, weight), network, counted))
+    return Mix(checkpoint.step, weight, *means)
+
+
+def _blocks(ids: Ids) -> Iterator[Ids]:
+    return (ids[at : at + BLOCK] for at in range(0, len(ids), BLOCK))

@@ -1,0 +1,64 @@
+"""Find runs and checkpoints by what people name, and a free name for a new run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from charlm.errors import RunError
+from charlm.runs.config import CONFIG, is_run
+from charlm.runs.run import Run
+
+RUNS = Path("checkpoints")
+
+
+def free_run_path(name: str, runs: Path = RUNS) -> Path:
+    """`runs/name`, or `runs/name-2`, `runs/name-3`, ... if that exists."""
+    safe = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "run"
+    own = os.fsdecode(safe.encode("utf-8", "surrogateescape"))  # the locale's way to name a file of these bytes
+    return next(path for path in _numbered(runs / own) if not path.exists())
+
+
+def newest_run(runs: Path = RUNS) -> Path:
+    """The run under `runs` that was written last, one with a checkpoint if there is any. Raises RunError."""
+    every = [config.parent for config in runs.glob(f"*/{CONFIG}")]
+    found = [run for run in every if any(run.glob("*.safetensors"))] or every
+    if not found:
+        raise RunError(f"no run under {runs.resolve()}: name a run directory, or make one with charlm train CORPUS")
+    return max(found, key=lambda run: max(file.lstat().st_mtime_ns for file in run.glob("*.*")))
+
+
+def run_of(path: str | Path) -> Run:
+    """The run that a path stands for: a run directory, or a checkpoint file in one. Raises RunError."""
+    path = Path(path)
+    return Run.open(path.parent if path.is_file() else path)
+
+
+def checkpoint_path(target: str | Path | None = None) -> Path:
+    """The checkpoint that a run directory, a checkpoint file or nothing (the newest run) stands for.
+
+    For a run it is the best one, or the last one before the first evaluation. Raises RunError if there is none.
+    """
+    path = Path(target) if target is not None else newest_run()
+    if path.is_file():
+        return path
+    run = Run.open(path)
+    for checkpoint in (run.best_path, run.last_path):
+        if checkpoint.exists():
+            return checkpoint
+    raise RunError(f"{path} has no checkpoint yet: go on with charlm train --resume {path}")
+
+
+def containing_run(checkpoint: Path) -> Run | None:
+    """The run in whose directory a checkpoint lies; None if that is not a run. Raises RunError for a damaged one."""
+    return Run.open(checkpoint.parent) if is_run(checkpoint.parent) else None
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.name}-{number}")
+        number += 1

@@ -1,0 +1,240 @@
+"""Choose unset options automatically: what suits a text, a budget and this machine.
+
+The choice follows from four numbers: the characters to train on, the size of the vocabulary, the work that the budget
+allows, and so the passes over the text. docs/recipes.md has the study that the constants come from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+from charlm.config import MINUTES, MOST_EVALUATION, MOST_FLOAT, TrainSpec
+from charlm.corpus.corpus import Corpus
+from charlm.errors import SpecError
+from charlm.nn.model import ModelSpec
+from charlm.parallel.workers import processors, suitable_count
+from charlm.training.cost_model import cost, operations, update_cost, work_per_second
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "classic": MappingProxyType(
+        {
+            "hidden": 64,
+            "layers": 1,
+            "embedding": 0,
+            "batch": 1,
+            "window": 25,
+            "dropout": 0.0,
+            "input_dropout": 0.0,
+            "optimizer": "sgd",
+            "learning_rate": 0.01,
+            "momentum": 0.0,
+            "schedule": "constant",
+            "clip_norm": None,
+            "clip_value": 5.0,
+        }
+    )
+}
+"""Options that belong together. classic: a small network, trained by plain stochastic gradient descent."""
+
+SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
+SEEN_PER_PARAMETER = 20.0  # characters to read per parameter of the layers; with fewer a smaller network is better
+CAPACITY_PER_CHARACTER = 1.0  # parameters of the layers per character of the text; more only memorise it
+LARGE_VOCABULARY, EMBEDDING = 512, 128  # from here on characters are embedded: most are too rare for gates of their own
+BATCHES, STEPS = (64, 32, 16, 8, 4, 2), 100
+UPDATES = 3000  # at least, if a smaller batch makes as many of the same characters
+SMALL_BATCH = 16  # is not made smaller if the time ends training
+LEAST_UPDATES = 300  # however short the text; the first 50 warm up
+WINDOWS = 75  # of an epoch at least; a short text gets a smaller batch, and then shorter windows
+PER_WORKER = 0.75  # of the work of one worker alone: workers share the memory, and wait for each other
+EVALUATION = 1 / 3  # of the time of training on as many characters
+PASSES = 18.0  # over a text; more would overfit
+PATIENCE = 6  # of 20 evaluations
+EASE, STRESS = 2.0, 25.0  # strain above which input dropout, and dropout, are used
+TRAINING = {field.name for field in fields(TrainSpec)}
+BUDGET = {"minutes", "steps", "epochs"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was given and chosen: fields of a ModelSpec without its vocabulary, the training, and both in words."""
+
+    network: dict[str, Any]
+    training: TrainSpec
+    sentence: str
+
+
+def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
+    """How to train on a text: what is given, then the options of the preset, then what suits the text and the budget.
+
+    preset: one of PRESETS. given: fields of ModelSpec and TrainSpec. For a budget in minutes this machine's speed is
+    measured, which takes half a second; for one in steps or epochs the choice is the same on every machine.
+    Raises CorpusError or SpecError for impossible options.
+    """
+    fixed = {**_preset(preset, given), **given}
+    left_open = {name for name in BUDGET if fixed.get(name) is None}
+    training = {name: value for name, value in fixed.items() if name in TRAINING - left_open}
+    network = {name: value for name, value in fixed.items() if name not in TRAINING}
+    asked = TrainSpec(**{**training, "workers": None})
+    characters, validation = map(len, corpus.split(asked))
+    _sized(
+        min(SIZES), len(corpus.vocabulary) + 1, network
+    )  # impossible options are refused before anything is measured
+    work = None if asked.resolved.minutes is None else 60 * asked.resolved.minutes * work_per_second()
+    ends_by_passes = asked.steps is None and asked.epochs is None  # unless the time is used up before
+    for most in BATCHES:
+        batch, window = batch_for(characters, most, training.get("workers") or 1, training.get("window"))
+        chosen: dict[str, Any] = {"batch": batch, "window": window}
+        spec = TrainSpec(**{**chosen, **training})
+        readable = _Readable(spec, characters, validation, work)
+        model = size_for(characters, len(corpus.vocabulary) + 1, readable, network)
+        passes = readable(model) / characters
+        if ends_by_passes:
+            limit = most_passes(characters, spec.batch * spec.window)
+            passes = min(passes, limit)
+            chosen |= {"minutes": spec.minutes or MINUTES, "epochs": limit, "patience": PATIENCE}
+        in_time = work is not None and not (ends_by_passes and passes == limit)
+        if spec.steps is not None or passes * characters >= UPDATES * spec.batch * spec.window:
+            break
+        if in_time and spec.batch <= SMALL_BATCH:  # a smaller one would be slower, too
+            break
+    chosen |= regularisation_for(passes * capacity(model) / characters)
+    spec = TrainSpec(**{**chosen, **training})
+    sizes = {name: getattr(model, name) for name in ("hidden", "layers", "embedding")}
+    count = f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
+    plural = "" if count == "1" else "es"
+    sentence = f"Recipe: {in_words(model, spec)}; about {count} pass{plural} over the text"
+    return Recipe(network | sizes, spec, sentence)
+
+
+def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a preset; another optimizer than its own comes with its own defaults."""
+    if name is None:
+        return {}
+    if name not in PRESETS:
+        raise SpecError(f"a preset is one of {', '.join(PRESETS)}, not {name!r}")
+    own = dict(PRESETS[name])
+    if given.get("optimizer", own["optimizer"]) != own["optimizer"]:
+        del own["learning_rate"], own["momentum"], own["clip_norm"], own["clip_value"]
+    return own
+
+
+def batch_for(
+    characters: int, most: int = max(BATCHES), at_least: int = 1, window: int | None = None
+) -> tuple[int, int]:
+    """Parallel sequences and time steps of a window, (B, T), for a text of so many characters to train on.
+
+    most, at_least: bounds of B, as far as the text has so many characters. window: T, if it is given.
+    """
+    T = window or min(STEPS, max(16, characters // (4 * WINDOWS)))
+    B = max(min(most, characters // (WINDOWS * T)), min(at_least, max(1, characters // 2)))
+    return B, T if window else max(1, min(T, (characters - 1) // B))
+
+
+def size_for(
+    characters: int, vocabulary: int, readable: Callable[[ModelSpec], float], given: Mapping[str, Any]
+) -> ModelSpec:
+    """The largest network that reads enough within the budget, and that a text of so many characters can train.
+
+    readable: how many characters a network reads within the budget. given: what is not to be chosen. Raises SpecError
+    if even the smallest one is impossible.
+    """
+    smallest, *larger = SIZES
+    size = _sized(smallest, vocabulary, given)
+    with suppress(SpecError):  # of sizes that are impossible with what is given
+        for hidden in larger:
+            tried = _sized(hidden, vocabulary, given)
+            if capacity(tried) > CAPACITY_PER_CHARACTER * characters:
+                break
+            if readable(tried) < min(SEEN_PER_PARAMETER * capacity(tried), most_passes(characters) * characters):
+                break
+            size = tried
+    return size
+
+
+def _sized(hidden: int, vocabulary: int, given: Mapping[str, Any]) -> ModelSpec:
+    if given.get("tied"):
+        hidden = vector = given.get("embedding", given.get("hidden", hidden))
+    else:
+        vector = EMBEDDING if vocabulary >= LARGE_VOCABULARY else 0
+    return ModelSpec(vocabulary, **{"layers": 1, "embedding": vector, "hidden": hidden, **given})
+
+
+def capacity(model: ModelSpec) -> int:
+    """The parameters that can memorise the order of characters: all but those that belong to single characters."""
+    of_characters = model.character_axes
+    return sum(math.prod(shape) for name, shape in model.shapes.items() if name not in of_characters)
+
+
+def most_passes(characters: int, update: int = 1) -> float:
+    """The passes over a text after which more would overfit, but at least LEAST_UPDATES.
+
+    update: characters of one update.
+    """
+    return max(PASSES, float(f"{LEAST_UPDATES * update / characters:.2g}"))
+
+
+def regularisation_for(strain: float) -> dict[str, float]:
+    """Dropout and input dropout.
+
+    strain: passes over the text, times parameters per character of it.
+    """
+    if strain < EASE:
+        return {"dropout": 0.0, "input_dropout": 0.0}
+    return {
+        "dropout": round(min(0.5, max(0.0, 0.9 * math.log(strain / STRESS))), 2),
+        "input_dropout": round(min(0.1, 0.02 * strain), 2),
+    }
+
+
+class _Readable:
+    """How many characters a network of some size reads within a budget.
+
+    characters: to train on. validation: characters of one evaluation. work: of one worker in that time, see
+    charlm.training.cost_model; None without a limit of time.
+    """
+
+    def __init__(self, spec: TrainSpec, characters: int, validation: int, work: float | None) -> None:
+        self._spec = spec
+        self._evaluations = EVALUATION * validation * spec.evaluations
+        counts = [MOST_FLOAT]
+        if spec.epochs is not None:
+            counts.append(spec.epochs * characters)
+        if spec.steps is not None:
+            counts.append(float(spec.steps) * spec.batch * spec.window)
+        self._most = min(counts)
+        self._work = work
+
+    def __call__(self, model: ModelSpec) -> float:
+        if self._work is None:
+            return self._most
+        spec = self._spec
+        workers = spec.workers or suitable_count(spec.batch, operations(model, spec.batch, spec.window))
+        in_parallel = min(workers, processors()) * (PER_WORKER if workers > 1 else 1)
+        update = workers * update_cost(model, spec.optimizer) / (spec.batch * spec.window)  # in every worker
+        characters = in_parallel * self._work / (cost(model, spec.batch / workers) + update)
+        return min(self._most, max(characters - self._evaluations, (1 - MOST_EVALUATION) * characters))
+
+
+def in_words(model: ModelSpec, spec: TrainSpec) -> str:
+    """A network and its training in one line."""
+    parts = [
+        f"{model.layers} layer{_s(model.layers)} of {model.hidden} units",
+        f"a batch of {spec.batch} window{_s(spec.batch)} of {spec.window} steps",
+        f"{spec.optimizer} at {spec.peak_learning_rate:g}",
+    ]
+    if model.embedding:
+        parts[:1] = [f"embedding of {model.embedding}", parts[0]]
+    if spec.dropout:
+        parts.append(f"dropout {spec.dropout:g}")
+    if spec.input_dropout:
+        parts.append(f"input dropout {spec.input_dropout:g}")
+    return ", ".join(parts)
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
