@@ -49,10 +49,12 @@ if TYPE_CHECKING:
     from charlm.pages.surprisal import SurprisalPage as SurprisalPage
     from charlm.parallel.blas import blas_threads as blas_threads
     from charlm.parallel.mpi import mpi_workers as mpi_workers
+    from charlm.parallel.workers import Workers as Workers
     from charlm.plotting.loss import plot as plot
     from charlm.plotting.terminal import terminal_curve as terminal_curve
     from charlm.plotting.units import plot_units as plot_units
     from charlm.predict.run_mixture import fit_mix as fit_mix
+    from charlm.runs.config import is_run as is_run
     from charlm.runs.figures import Baselines as Baselines
     from charlm.runs.figures import Mix as Mix
     from charlm.runs.find import newest_run as newest_run
@@ -100,12 +102,14 @@ _HOMES = {
     "SurprisalPage": "pages.surprisal",
     "blas_threads": "parallel.blas",
     "mpi_workers": "parallel.mpi",
+    "Workers": "parallel.workers",
     "plot": "plotting.loss",
     "terminal_curve": "plotting.terminal",
     "plot_units": "plotting.units",
     "fit_mix": "predict.run_mixture",
     "Baselines": "runs.figures",
     "Mix": "runs.figures",
+    "is_run": "runs.config",
     "newest_run": "runs.find",
     "Run": "runs.run",
     "SampleSpec": "sampling.sample",

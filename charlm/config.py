@@ -20,6 +20,7 @@ MOST_MINUTES = 1e9
 MOST_EVALUATION = 0.25  # of a budget in minutes goes into evaluations; the last one always takes place
 MOST_FLOAT = sys.float_info.max  # whole numbers beyond it are valid JSON, but arithmetic overflows
 MOST_STEPS = 2.0**62
+REDUCTIONS = ("mean", "sum")
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,19 @@ class TrainSpec:
     """How a network is trained. The defaults are plain values; charlm.training.auto_config chooses what suits a text.
 
     batch: B, parallel sequences. window: T, time steps of truncated backpropagation. learning_rate: the peak of the
-    schedule. momentum: of muon and sgd, Nesterov's form, 0 for none. weight_decay: of muon and adamw. For these three,
-    None is the default of the optimizer, see optim.optimizers. clip_norm, clip_value: see optim.clip; None is off.
-    dropout: the share of every layer's outputs that is set to zero, one mask per window and sequence.
-    input_dropout: the share of characters that are read as unknown. Both act in training only.
-    minutes, steps, epochs: the budget; training ends when the first of them is used up. Without any it is MINUTES.
-    patience: training also ends after so many evaluations in a row without a better loss; None is off.
-    val_fraction: the share of the text, at its end, that is kept for validation; val_limit: at most so many characters.
-    rng_seed: all random numbers follow from it. workers: processes that share the batch; None chooses a number that
-    suits the network, the batch and this machine. keep: numbered checkpoints to keep beside the last and the best,
-    one per evaluation. evaluations, reports: how many validation losses and how many training losses are recorded
-    over a whole budget; evaluations are skipped if they would take more than a quarter of the minutes.
+    schedule, which is reached after `warmup` updates. momentum: of muon and sgd, Nesterov's form, 0 for none.
+    weight_decay: of muon and adamw. For these three, None is the default of the optimizer, see optim.optimizers.
+    clip_norm, clip_value: see optim.clip; None is off. dropout: the share of every layer's outputs that is set to zero,
+    one mask per window and sequence. input_dropout: the share of characters that are read as unknown. Both act in
+    training only. loss_reduction: gradients are those of the "mean" loss over a window and the batch, or of its "sum".
+    rare_as_unknown: characters that occur once are read as unknown in every second epoch, so the network learns when to
+    expect an unknown one. minutes, steps, epochs: the budget; training ends when the first of them is used up; without
+    any it is MINUTES. patience: training also ends after so many evaluations in a row without a better loss; None is
+    off. val_fraction: the share of the text, at its end, that is kept for validation; val_limit: at most so many
+    characters. rng_seed: all random numbers follow from it. workers: processes that share the batch; None chooses a
+    number that suits the network, the batch and this machine. keep: numbered checkpoints to keep beside the last and
+    the best, one per evaluation. evaluations, reports: how many validation losses and how many training losses are
+    recorded over a whole budget; evaluations are skipped if they would take more than a quarter of the minutes.
     """
 
     batch: int = 32
@@ -45,12 +48,15 @@ class TrainSpec:
     learning_rate: float | None = None
     optimizer: str = "muon"
     schedule: str = "cosine"
+    warmup: int = 50
     momentum: float | None = None
     clip_norm: float | None = 0.2
     clip_value: float | None = None
     weight_decay: float | None = None
     dropout: float = 0.0
     input_dropout: float = 0.0
+    loss_reduction: str = "mean"
+    rare_as_unknown: bool = True
     minutes: float | None = None
     steps: int | None = None
     epochs: float | None = None
@@ -73,13 +79,16 @@ class TrainSpec:
         _require((self.minutes or 0) <= MOST_MINUTES, "minutes", f"at most {MOST_MINUTES:g}", self.minutes)
         _require(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}", self.optimizer)
         _require(self.schedule in SHAPES, "schedule", f"one of {', '.join(SHAPES)}", self.schedule)
+        reductions = f"one of {', '.join(REDUCTIONS)}"
+        _require(self.loss_reduction in REDUCTIONS, "loss_reduction", reductions, self.loss_reduction)
+        _require(isinstance(self.rare_as_unknown, bool), "rare_as_unknown", "true or false", self.rare_as_unknown)
         for name in ("dropout", "input_dropout"):
             _require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))
         for name in ("weight_decay", "momentum"):
             value = getattr(self, name)
             _require(value is None or 0 <= value < 1, name, "at least 0 and below 1", value)
         _require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1", self.val_fraction)
-        for name in ("keep", "rng_seed"):
+        for name in ("keep", "rng_seed", "warmup"):
             _require(_is_count(getattr(self, name)), name, "a whole number of at least 0", getattr(self, name))
         is_number = self.workers is None or (_is_count(self.workers) and self.workers >= 1)
         _require(is_number, "workers", "a whole number of at least 1", self.workers)

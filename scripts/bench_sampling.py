@@ -3,10 +3,10 @@
     python scripts/bench_sampling.py
     python scripts/bench_sampling.py --shapes 256,1 --repeats 9 --json sampling.json
 
-Sampling: one stream at temperature 0.8, character by character, as users get it; PyTorch steps its nn.GRU in
-inference mode on one thread, which is its fastest way; `64 at once` is charlm writing as many samples side by side.
-Scoring: charlm reads a long text whole; `of training` is that rate beside the training rate of the same network.
-Then the seconds from the start of the process: to the first character of a sample, and to the end of --help.
+Sampling: one sample at temperature 0.8, character by character, as by `charlm sample`; PyTorch steps its nn.GRU in
+inference mode on one thread, which is its fastest way; `64 at once` are as many samples of charlm side by side.
+Scoring: charlm reads a long text; `of training` is that rate beside the training rate of the same network.
+Then the seconds from the start of the process to the first character of a sample, and to the end of --help.
 """
 
 from __future__ import annotations
@@ -26,15 +26,13 @@ from bench_training import Shape as TrainingShape
 from bench_training import charlm_rate
 from rounds import compare, free_the_kernel, machine, parser_of, rate_of, write_json
 
-from charlm.arrays import NamedArrays
-from charlm.nn.model import CharLM, ModelSpec
-from charlm.parallel.blas import blas_threads
-from charlm.sampling.sample import SampleSpec, sample, samples
+from charlm import CharLM, ModelSpec, SampleSpec, Vocabulary, blas_threads
+from charlm.predict.network import Network
+from charlm.sampling.sample import sample, samples
 from charlm.scoring.score import score_ids
-from charlm.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary("\n" + "".join(map(chr, range(32, 96))))
-LENGTH, STREAMS = 500, 64
+LENGTH, SAMPLES = 500, 64
 SCORED = 2**20  # characters
 TEMPERATURE = 0.8
 
@@ -57,32 +55,30 @@ class Shape(NamedTuple):
 SHAPES = [Shape(128, 1), Shape(256, 1), Shape(256, 2), Shape(512, 2)]
 
 
-def network(shape: Shape) -> tuple[CharLM, NamedArrays]:
-    """A network with its first values."""
-    model = CharLM(ModelSpec(len(VOCABULARY), shape.H, shape.L))
-    return model, model.initial_params(np.random.default_rng(0))
+def network(shape: Shape) -> Network:
+    """A network as it is before training."""
+    model = CharLM(ModelSpec(len(VOCABULARY) + 1, shape.H, shape.L))
+    return Network(model, model.initial_params(np.random.default_rng(0)), VOCABULARY.start)
 
 
 def one(shape: Shape) -> float:
-    """One stream."""
-    model, params = network(shape)
-    spec, rng = SampleSpec(LENGTH, TEMPERATURE), np.random.default_rng(0)
+    """One sample."""
+    predictor, spec, rng = network(shape), SampleSpec(LENGTH, TEMPERATURE), np.random.default_rng(0)
     with blas_threads(1):  # as the command does
-        return rate_of(lambda: "".join(sample(model, params, VOCABULARY, "T", spec, rng)), LENGTH)
+        return rate_of(lambda: "".join(sample(predictor, VOCABULARY, "T", spec, rng)), LENGTH)
 
 
 def many(shape: Shape) -> float:
-    """Many streams side by side: characters of all together."""
-    model, params = network(shape)
-    spec, rngs = SampleSpec(LENGTH, TEMPERATURE), [np.random.default_rng(n) for n in range(STREAMS)]
-    return rate_of(lambda: samples(model, params, VOCABULARY, "T", spec, rngs), LENGTH * STREAMS)
+    """Many samples side by side: characters of all together."""
+    predictor, spec = network(shape), SampleSpec(LENGTH, TEMPERATURE)
+    rngs = [np.random.default_rng(number) for number in range(SAMPLES)]
+    return rate_of(lambda: samples(predictor, VOCABULARY, "T", spec, rngs), LENGTH * SAMPLES)
 
 
 def scoring(shape: Shape) -> float:
     """A long text."""
-    model, params = network(shape)
-    ids = np.random.default_rng(0).integers(0, len(VOCABULARY), SCORED).astype(np.uint8)
-    return rate_of(lambda: score_ids(model, params, ids, 0), SCORED)
+    predictor, ids = network(shape), np.random.default_rng(0).integers(0, len(VOCABULARY), SCORED).astype(np.uint8)
+    return rate_of(lambda: score_ids(predictor, ids), SCORED)
 
 
 def training(shape: Shape) -> float:
@@ -91,7 +87,7 @@ def training(shape: Shape) -> float:
 
 
 def torch_one(shape: Shape) -> float:
-    """One stream of PyTorch, step by step."""
+    """One sample of PyTorch, step by step."""
     import torch
 
     torch.set_num_threads(1)
@@ -156,7 +152,7 @@ def main() -> None:
 
     here = machine()
     print(f"{here['processors']} processors, {here['blas']}; medians of {options.repeats} rounds")
-    print(f"{'shape':<10}{'one stream':>11}{'PyTorch':>18}{'64 at once':>18}{'scoring':>11}{'of training':>13}")
+    print(f"{'shape':<10}{'one sample':>11}{'PyTorch':>18}{'64 at once':>18}{'scoring':>11}{'of training':>13}")
     names = [name for name in MEASURES if name != "torch" or importlib.util.find_spec("torch")]
     results = {}
     for shape in options.shapes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ import numpy as np
 from bench_training import VOCABULARY, Shape
 from rounds import free_the_kernel, machine, parser_of, write_json
 
-from charlm.training.learner import Learner, Rule
-from charlm.nn.model import ModelSpec
-from charlm.parallel.blas import blas_threads
-from charlm.parallel.workers import Workers
+from charlm import CharLM, ModelSpec, blas_threads
+from charlm.arrays import NamedArrays
+from charlm.nn.loss import cross_entropy
+from charlm.optim.clip import clip_by_global_norm
+from charlm.optim.optimizers import SGD
 
 MIDDLE = Shape("gru", 256, 1, 32, 100)
 VARIED = {"H": (32, 64, 128, 256, 512, 1024), "B": (1, 4, 16, 32, 64, 128), "T": (10, 25, 50, 100, 200), "L": (1, 2, 3)}
@@ -48,18 +50,27 @@ def varied(size: str, value: int) -> Shape:
     return MIDDLE._replace(**changed)
 
 
-def learner_of(shape: Shape) -> tuple[Learner, Any]:
-    """A learner, and an update of it."""
+def update_of(shape: Shape) -> Callable[[], None]:
+    """An update of a network of that shape, on a window that stays the same."""
     rng = np.random.default_rng(0)
-    learner = Learner(ModelSpec(VOCABULARY, shape.H, shape.L), Rule("sgd", 0.9, 0, 0.2, None), Workers(), 1.0)
-    learner.params.copy_from(learner.model.initial_params(rng))
+    model = CharLM(ModelSpec(VOCABULARY, shape.H, shape.L))
+    params = model.initial_params(rng)
+    grads, optimizer = NamedArrays.like(params), SGD(params, momentum=0.9)
     inputs, targets = rng.integers(0, VOCABULARY, (2, shape.T, shape.B)).astype(np.uint8)
-    return learner, lambda: learner.learn(inputs, targets, None, True, 0.01)
+
+    def update() -> None:
+        logits, _, tape = model.forward(params, inputs, model.zero_state(shape.B))
+        _, dlogits = cross_entropy(logits, targets)
+        model.backward(params, tape, dlogits, grads)
+        clip_by_global_norm(grads, 0.2)
+        optimizer.update(params, grads, 0.01)
+
+    return update
 
 
 def speed(shape: Shape) -> float:
     """Characters per second, at the best of all updates in LEARN_SECONDS."""
-    _, update = learner_of(shape)
+    update = update_of(shape)
     update()
     best, end = float("inf"), time.perf_counter() + LEARN_SECONDS
     while time.perf_counter() < end:
@@ -70,13 +81,13 @@ def speed(shape: Shape) -> float:
 
 
 def memory(shape: Shape) -> float:
-    """Bytes that an update holds, beyond what a window of one step and one stream needs."""
+    """Bytes that an update holds, beyond what a window of one step and one sequence needs."""
 
     def held(shape: Shape) -> int:
         tracemalloc.start()
-        kept = learner_of(shape)
-        kept[1]()
-        kept[1]()
+        update = update_of(shape)
+        update()
+        update()
         size = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
         return size
@@ -119,7 +130,7 @@ def draw(path: Path, speed_points: list[Point], memory_points: list[Point]) -> N
     panels = [("characters per second", size, speed_points) for size in VARIED]
     scaled = [replace(point, measured=point.measured / 1e6, law=point.law / 1e6) for point in memory_points]
     panels += [("megabytes", size, scaled) for size in OF_MEMORY]
-    names = {"H": "hidden units H", "B": "streams B", "T": "time steps T", "L": "layers L"}
+    names = {"H": "hidden units H", "B": "batch B", "T": "time steps T", "L": "layers L"}
     figure, axes = plt.subplots(2, 3, figsize=(9, 5.4), layout="constrained")
     for panel, (unit, size, points) in zip(axes.flat, panels, strict=True):
         points = [point for point in points if point.size == size]

@@ -16,10 +16,20 @@ import argparse
 import importlib.util
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rounds import Rounds, compare, free_the_kernel, machine, parser_of, rate_of, write_json
+
+if TYPE_CHECKING:
+    from charlm.arrays import NamedArrays
+    from charlm.config import TrainSpec
+    from charlm.nn.model import CharLM, ModelSpec
+    from charlm.nn.stack import State
+    from charlm.optim.optimizers import Optimizer
+    from charlm.parallel.workers import Workers
+    from charlm.training.coordinator import Coordinator, Decision, WorkerWindow
 
 VOCABULARY = 65
 CLIP, RATE, MOMENTUM = 0.2, 0.01, 0.9
@@ -67,26 +77,67 @@ SHAPES = [
 
 
 def charlm_rate(shape: Shape, workers: int | None) -> float:
-    """Characters per second of charlm; workers None is its own choice."""
-    import numpy as np
-
-    from charlm.training.learner import Rule, Team, follow
+    """Characters per second of charlm's training loop; workers None is its own choice."""
+    from charlm.config import TrainSpec
     from charlm.nn.model import ModelSpec
     from charlm.parallel.blas import blas_thread_count, blas_threads
     from charlm.parallel.local import start
     from charlm.parallel.workers import suitable_count
+    from charlm.training.loop import WORKER, training_loop
 
     cell, reset = ("lstm", "before") if shape.cell == "lstm" else ("gru", shape.reset)
-    spec = ModelSpec(VOCABULARY, shape.H, shape.L, cell, reset)
-    count = workers or suitable_count(shape.B, 6.0 * spec.parameters * shape.B * shape.T)
+    model = ModelSpec(VOCABULARY, shape.H, shape.L, cell, reset)
+    spec = TrainSpec(batch=shape.B, window=shape.T, optimizer="sgd", momentum=MOMENTUM, clip_norm=CLIP)
+    count = workers or suitable_count(shape.B, 6.0 * model.parameters * shape.B * shape.T)
     threads = max(1, blas_thread_count() // count) if count > 1 else blas_thread_count()
+    with (
+        start(count, threads, WORKER) as all_workers,
+        blas_threads(threads),
+        closing(training_loop(all_workers, same_window(model, spec, all_workers))) as updates,
+    ):
+        return rate_of(lambda: next(updates), shape.B * shape.T)
+
+
+def same_window(model: ModelSpec, spec: TrainSpec, workers: Workers) -> Coordinator:
+    """A coordinator of training on one window, again and again, without evaluations and files."""
+    import numpy as np
+
+    from charlm.training.coordinator import Coordinator, Decision, WorkerWindow
+
     rng = np.random.default_rng(0)
-    inputs, targets = rng.integers(0, VOCABULARY, (2, shape.T, shape.B)).astype(np.uint8)
-    with start(count, threads, follow) as team_workers, blas_threads(threads):
-        team = Team(spec, Rule("sgd", MOMENTUM, 0.0, CLIP, None), shape.B, team_workers)
-        team.params.copy_from(team.model.initial_params(rng))
-        team.begin(team.model.zero_state(shape.B))
-        return rate_of(lambda: team.learn(inputs, targets, None, False, RATE), shape.B * shape.T)
+    inputs, targets = rng.integers(0, VOCABULARY, (2, spec.window, spec.batch)).astype(np.uint8)
+    shares = workers.shares(spec.batch)
+    weights = [(share.stop - share.start) / spec.batch for share in shares]
+
+    class SameWindow(Coordinator):
+        specs = (model, spec)
+        has_unsaved_steps = False
+
+        def __init__(self) -> None:
+            self.has_stopped = False
+
+        def restore(self, model: CharLM, params: NamedArrays, optimizer: Optimizer) -> list[State]:
+            params.copy_from(model.initial_params(rng))
+            return [model.zero_state(share.stop - share.start) for share in shares]
+
+        def next_windows(self) -> list[WorkerWindow | None]:
+            if self.has_stopped:
+                return [None] * len(shares)
+            return [
+                WorkerWindow(inputs[:, share], targets[:, share], None, False, RATE, weight)
+                for share, weight in zip(shares, weights, strict=True)
+            ]
+
+        def after_update(self, nats: float, norm: float) -> Decision:
+            return Decision()
+
+        def progress(self) -> Any:
+            return None
+
+        def stop(self) -> None:
+            self.has_stopped = True
+
+    return SameWindow()
 
 
 def torch_step(shape: Shape) -> Step:
@@ -239,10 +290,10 @@ def main() -> None:
         results[shape] = rounds
         cells = [f"{rounds.median('charlm'):>10,.0f}{rounds.median(ONE_WORKER):>12,.0f}"]
         for peer in ("torch", "jax"):
-            told = ""
+            text = ""
             if peer in rounds.rates:
-                told = f"{rounds.median(peer):,.0f} ({rounds.ratio('charlm', peer):.2f}x)"
-            cells.append(f"{told:>18}")
+                text = f"{rounds.median(peer):,.0f} ({rounds.ratio('charlm', peer):.2f}x)"
+            cells.append(f"{text:>18}")
         share = rounds.median("charlm") * shape.operations / peak / 1e9
         print(f"{shape!s:<22}{''.join(cells)}{share:>9.0%}", flush=True)
     if options.picture:

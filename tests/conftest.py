@@ -27,6 +27,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def quick_disk() -> Iterator[None]:
+    """This module's tests write many files, which need not outlive a crash of the machine."""
+    from refusals import no_waiting_for_the_disk
+
+    with no_waiting_for_the_disk():
+        yield
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers, the same for every test and every run."""

@@ -1,4 +1,4 @@
-"""What every opening of a broken or hostile file is held to: one of charlm's exceptions, soon and at little memory."""
+"""How broken and hostile files must be refused: by one of charlm's exceptions, soon, and with little memory."""
 
 from __future__ import annotations
 
@@ -22,35 +22,37 @@ from charlm import change_budget, load, resume_notes, summary, train
 from charlm.errors import CharlmError
 from charlm.runs.run import Run
 
-SECONDS, MEGABYTES = 2.0, 100  # that opening a file may take; the memory, beyond the file's size
+SECONDS, MEGABYTES = 2.0, 100  # to open a file; memory is counted beyond the file's size
 DEEP = 100_000
 SEEDS = st.integers(0, 2**32)
 
 
 @contextmanager
 def no_waiting_for_the_disk() -> Iterator[None]:
-    """What is written here need not outlive the machine, and is written hundreds of times."""
+    """Files written inside need not outlive a crash of the machine. (To rename over a file waits for the disk, too.)"""
     with pytest.MonkeyPatch.context() as patch:
-        rename = os.replace
 
-        def replace(source: Path, target: Path) -> None:
+        def replace(source: Path, target: Path, rename: Callable[[Path, Path], None] = os.replace) -> None:
             target.unlink(missing_ok=True)
             rename(source, target)
 
-        patch.setattr(os, "fsync", lambda handle: None)
-        patch.setattr(os, "replace", replace)
+        def fsync(handle: int) -> None:
+            pass
+
+        patch.setattr(os, fsync.__name__, fsync)
+        patch.setattr(os, replace.__name__, replace)
         yield
 
 
-def put(path: Path, data: bytes) -> None:
-    """Write a file, as a new one: to cut one off and write it again waits for the disk on many systems."""
+def put(path: Path, data: bytes | bytearray) -> None:
+    """Write a file, as a new one: to truncate and rewrite one waits for the disk on many systems."""
     path.unlink(missing_ok=True)
     path.write_bytes(data)
 
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """No longer than it may take, of a processor's time: the machine may be busy. What waits for ever is woken up."""
+    """At most SECONDS of processor time, because the machine may be busy; a call that waits for ever is interrupted."""
 
     def wake(number: int, frame: FrameType | None) -> None:
         raise AssertionError("it waits for ever")
@@ -67,12 +69,12 @@ def soon() -> Iterator[None]:
 
 
 def is_short_line(message: str) -> bool:
-    """Whether a message is one line that a person reads, with nothing in it that a terminal obeys."""
+    """Whether a message is one line of readable length, without control characters."""
     return message.isprintable() and 20 < len(message) < 1000
 
 
 def refusal(kind: type[CharlmError], call: Callable[..., object], *arguments: Any) -> str:
-    """What charlm says instead of opening a file."""
+    """The message with which a call is refused."""
     with soon(), pytest.raises(kind) as raised:
         call(*arguments)
     assert is_short_line(str(raised.value)), str(raised.value)[:1500]
@@ -80,7 +82,7 @@ def refusal(kind: type[CharlmError], call: Callable[..., object], *arguments: An
 
 
 def refused_or(call: Callable[..., object], *arguments: Any) -> bool:
-    """Whether a call comes to its end; otherwise it must have been refused as it should be."""
+    """Whether a call succeeds; otherwise it must be refused by a CharlmError of one line."""
     try:
         with soon():
             call(*arguments)
@@ -91,14 +93,14 @@ def refused_or(call: Callable[..., object], *arguments: Any) -> bool:
 
 
 def use(path: Path) -> None:
-    """All that a checkpoint is good for."""
+    """Use a checkpoint in every way."""
     model = load(path)
     list(model.sample(length=3, rng_seed=0))
     model.score(model.vocabulary.characters[:5])
 
 
 def use_run(path: Path) -> None:
-    """All that a run is good for, but a picture."""
+    """Use a run in every way, except for its plot."""
     run = Run.open(path)
     summary(run)
     assert all(map(is_short_line, resume_notes(run)))
@@ -119,7 +121,7 @@ def summary_of(path: Path) -> dict[str, Any]:
 
 
 def peak_megabytes(call: Callable[..., object], *arguments: Any) -> float:
-    """The most memory that Python had in a call, in MB."""
+    """Python's peak memory in a call, in MB."""
     tracemalloc.start()
     try:
         call(*arguments)
@@ -162,6 +164,6 @@ for path in map(Path, sys.argv[1:]):
 
 
 def at_little_memory(paths: Sequence[Path]) -> None:
-    """Open checkpoints and runs where the system gives no more than the file's size and 100 MB; all are refused."""
+    """Open checkpoints and runs in processes limited to the file's size and 100 MB; all must be refused."""
     done = subprocess.run([sys.executable, "-c", LIMITED, *paths], capture_output=True, text=True, timeout=120)
     assert done.stdout.split("\n") == [*(f"{path.name} 7" for path in paths), ""], done.stdout + done.stderr

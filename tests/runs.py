@@ -1,4 +1,4 @@
-"""Tiny runs, plain oracles and ways to call the command line, shared by the tests of everything that touches a run."""
+"""Tiny runs, plain oracles, planted faults and calls of the command line, shared by many tests."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,24 +25,24 @@ import pytest
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
-from charlm.training import loop
-from charlm.training.baselines import measure_baselines
-from charlm.cli import main
-from charlm.predict.run_mixture import fit_mix
 from charlm.arrays import Floats, Ids, NamedArrays
+from charlm.cli import main
+from charlm.config import TrainSpec
+from charlm.corpus.corpus import Corpus, read_corpus
+from charlm.files import atomic
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
-from charlm.config import TrainSpec
-from charlm.training.new_run import new_run
-from charlm.files import atomic
+from charlm.predict.run_mixture import fit_mix
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
-from charlm.corpus.corpus import Corpus, read_corpus
 from charlm.runs.run import Run
 from charlm.text.vocabulary import Vocabulary
 from charlm.trained_model import load
+from charlm.training import loop
+from charlm.training.baselines import measure_baselines
 from charlm.training.loop import train_steps
+from charlm.training.new_run import new_run
 
-threadpool_limits(1, user_api="blas")  # networks this small only lose by a second thread, and much on a busy machine
+threadpool_limits(1, user_api="blas")  # networks this small are slower with a second thread
 
 LANTERNS = Path(__file__).resolve().parent.parent / "corpora" / "lanterns.txt"
 TINY = TrainSpec(batch=4, window=10, steps=24, evaluations=4, reports=8)
@@ -67,12 +68,12 @@ few_examples = settings(
 
 @functools.cache
 def lanterns() -> Corpus:
-    """The corpus that comes with charlm."""
+    """The corpus in corpora/."""
     return read_corpus(LANTERNS)
 
 
 def short_corpus(folder: Path, characters: int = 330) -> Corpus:
-    """The beginning of it: 7 windows of 4 streams and 10 steps an epoch at 330 characters."""
+    """Its beginning; 330 characters give TINY an epoch of 7 windows."""
     path = folder / "short.txt"
     path.write_bytes(LANTERNS.read_bytes()[:characters])
     return read_corpus(path)
@@ -84,7 +85,7 @@ def tiny_run(path: Path, corpus: Corpus, spec: TrainSpec = TINY, layers: int = 1
 
 
 def run_to_end(run: Run, corpus: Corpus) -> Run:
-    """Train until the budget is used."""
+    """Train until the budget is used up."""
     for _ in train_steps(run, corpus):
         pass
     return run
@@ -106,7 +107,7 @@ def sample_of(run: Run) -> str:
 
 @functools.cache
 def trained_run() -> Path:
-    """A run that was trained once for all tests; only read it."""
+    """A run that is trained once for all tests, which only read it."""
     folder = Path(tempfile.mkdtemp(prefix="charlm-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     run = tiny_run(folder / "lanterns", lanterns(), TrainSpec(optimizer="sgd", batch=4, window=10, steps=60))
@@ -116,7 +117,7 @@ def trained_run() -> Path:
 
 
 def copy_of_trained_run(path: Path) -> Path:
-    """The same run, to be changed."""
+    """A copy of that run, to be changed."""
     shutil.copytree(trained_run(), path)
     return path
 
@@ -124,7 +125,7 @@ def copy_of_trained_run(path: Path) -> Path:
 def some_checkpoint(
     characters: str = "abcd", hidden: int = 3, layers: int = 2, batch: int = 2, seed: int = 0
 ) -> Checkpoint:
-    """A checkpoint of random numbers: parameters, the memory of an optimizer, a state, and where training stands."""
+    """A checkpoint of random numbers, with all its parts."""
     rng = np.random.default_rng(seed)
     spec = ModelSpec(len(characters) + 1, hidden, layers)
     params = NamedArrays(spec.shapes)
@@ -201,7 +202,7 @@ def plain_step(spec: ModelSpec, p: Mapping[str, Any], x: Any, h: Any, c: Any) ->
 def plain_nats(
     spec: ModelSpec, params: Mapping[str, np.ndarray], ids: Sequence[int], start: int
 ) -> np.ndarray[Any, Any]:
-    """What every id costs after all before it, the first after `start`: one long pass, (N,)."""
+    """The nats of every id after all before it, the first after `start`, in one long pass: (N,)."""
     inputs = [start, *ids[:-1]]
     with np.errstate(over="ignore"):  # exp(-a) of a gate that is shut
         predictions = plain_log_probabilities(spec, params, inputs)
@@ -209,7 +210,7 @@ def plain_nats(
 
 
 def without_clock(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without what a wall clock writes into it."""
+    """A record without the values that depend on the time of day or the speed."""
     return {name: value for name, value in record.items() if name not in WALL_CLOCK}
 
 
@@ -235,16 +236,20 @@ def bits_of_run(run: Run | Path) -> dict[str, Any]:
     }
 
 
+SYSTEM_CALLS = (os.open, os.write, os.fsync, os.replace, os.rename)
+
+
 class Faults:
-    """Counts the calls with which a file is written, and makes the nth of them fail, half done."""
+    """Counts the calls that write a file, and makes the nth of them fail, half done."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail_at: int = 0, error: BaseException | None = None) -> None:
         self.fail_at = fail_at
         self.error = error or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.calls: list[str] = []
-        monkeypatch.setattr(atomic, "open", self._open, raising=False)
-        for name in ("open", "write", "fsync", "replace", "rename"):
-            monkeypatch.setattr(os, name, self.counted(f"os.{name}", getattr(os, name)))
+        monkeypatch.setattr(atomic, open.__name__, self._open, raising=False)
+        for call in SYSTEM_CALLS:
+            present = getattr(os, call.__name__)
+            monkeypatch.setattr(os, call.__name__, self.counted(f"os.{call.__name__}", present))
 
     @property
     def happened(self) -> bool:
@@ -271,7 +276,7 @@ class Faults:
         self.calls.append("open")
         if len(self.calls) == self.fail_at:
             raise self.error
-        file = open(path, mode, *args, **kwargs)  # noqa: SIM115 - closed by whoever asked for it
+        file = open(path, mode, *args, **kwargs)  # noqa: SIM115 - the caller closes it
         return _FaultyFile(file, self) if set(mode) & set("wax+") else file
 
 
@@ -298,26 +303,26 @@ class _FaultyFile:
 
 
 class Explosions:
-    """Makes training's loss, or its gradient, explode at some of the updates, counted over all that are tried."""
+    """Replaces training's loss, and multiplies its gradient, at some updates, counted over all that are tried."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int], nats: float = 1e3, slope: float = 1.0) -> None:
-        self.at, self.nats, self.slope = at, nats, slope
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int], nats: float = 1e3, factor: float = 1.0) -> None:
+        self.at, self.nats, self.factor = at, nats, factor
         self.tried = 0
         monkeypatch.setattr(loop, cross_entropy.__name__, self._cross_entropy)
 
     def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
         self.tried += 1
         nats, dlogits = cross_entropy(logits, targets)
-        return (self.nats, dlogits * self.slope) if self.tried in self.at else (nats, dlogits)
+        return (self.nats, dlogits * self.factor) if self.tried in self.at else (nats, dlogits)
 
 
 class HandClock:
-    """A clock on which every update takes the same time, and nothing else any."""
+    """A clock on which every update takes the same time, and everything else takes none."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self.now = 0.0
         self.seconds = seconds
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, monotonic.__name__, lambda: self.now)
         monkeypatch.setattr(loop, cross_entropy.__name__, self._cross_entropy)
 
     def _cross_entropy(self, logits: Floats, targets: Ids) -> tuple[float, Floats]:
@@ -326,7 +331,7 @@ class HandClock:
 
 
 class Outcome(NamedTuple):
-    """What a command left: its exit code and what it wrote."""
+    """The exit code of a command, and what it wrote."""
 
     code: int
     out: str
@@ -354,31 +359,31 @@ def charlm(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
 
 
 def charlm_command(*arguments: object) -> list[str]:
-    """The same as a process of its own."""
+    """The arguments that call it as a process of its own."""
     return [sys.executable, "-m", "charlm", *map(str, arguments)]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's, with one thread for the matrix arithmetic, and with output buffered as users have it."""
+    """This process's environment, with one thread for the matrix arithmetic and the default buffering of output."""
     usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return usual | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | changes
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process does; fails where it does not come within half a minute."""
+    """Wait for another process; fails after half a minute."""
     deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "it never came so far"
+        assert time.monotonic() < deadline, "waited half a minute"
         time.sleep(0.005)
 
 
 def holds_something(path: Path) -> Callable[[], bool]:
-    """Whether a file is there and not empty, as a question to wait with."""
+    """A condition for `wait_until`: a file exists and is not empty."""
     return lambda: path.exists() and path.stat().st_size > 0
 
 
 def the_command(err: str) -> list[str]:
-    """The command that was printed, as a shell reads it."""
+    """The printed command, parsed as a shell does."""
     (line,) = [line for line in err.splitlines() if "charlm train --resume" in line]
     program, *arguments = shlex.split(line[line.index("charlm train") :])
     assert program == "charlm"
@@ -386,7 +391,7 @@ def the_command(err: str) -> list[str]:
 
 
 def charlm_process(*arguments: object, cwd: Path, text: bytes = b"", **changes: str) -> Outcome:
-    """Run the command line as a process; its output is taken for UTF-8."""
+    """Run the command line as a process; its output is UTF-8."""
     done = subprocess.run(
         charlm_command(*arguments), cwd=cwd, input=text, env=environment(**changes), capture_output=True, timeout=60
     )

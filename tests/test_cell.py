@@ -1,36 +1,22 @@
-"""The laws of every recurrent cell: its equations, its gradients, its windows, its tapes, its memory."""
+"""The laws of every recurrent cell: its equations, its gradients, its windows, its initialisation."""
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from cell_oracles import (
-    VARIANTS,
-    Array,
-    cell_named,
-    empty_grads,
-    random_params,
-    random_state,
-    reference_window,
-)
+from cell_oracles import VARIANTS, Array, cell_named, empty_grads, random_params, random_state, reference_window
 from gradient_check import exact_derivative, exact_gradients
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.arrays import NamedArrays
 from charlm.nn.cells import CELLS, OPTIONS, make_cell, variants
-from charlm.nn.model import CharLM, ModelSpec
-from charlm.nn.sequence import Cloze, SequenceModel
+from charlm.nn.model import ModelSpec
 
 T, B, D, H = 5, 3, 4, 2
 SEEDS = st.integers(0, 2**32 - 1)
-SCALAR = 4  # bytes of a float32
 every_cell = pytest.mark.parametrize("name", VARIANTS)
 
 
@@ -312,175 +298,6 @@ def test_a_text_starts_from_zeros(name: str) -> None:
     state = cell.zero_state(B)
     assert state.shape[-2:] == (B, H) and state.dtype == np.float32 and not state.any()
     assert not np.shares_memory(state, cell.zero_state(B))
-
-
-def refused(cell_or_model: Any, tape: Any, backward: Any) -> None:
-    """Whether a tape is refused by `activations` (where there are any) and by `backward`, with the same message."""
-    with pytest.raises(RuntimeError, match="run forward again"):
-        backward(tape)
-    if hasattr(cell_or_model, "activations"):
-        with pytest.raises(RuntimeError, match="run forward again"):
-            cell_or_model.activations(tape)
-
-
-@pytest.mark.parametrize("bidirectional", [False, True], ids=["", "bidirectional"])
-@every_cell
-def test_a_tape_is_used_once(name: str, bidirectional: bool, rng: np.random.Generator) -> None:
-    """Law: a tape that was used, overwritten by a later forward, or made by another cell is refused before writing."""
-    cell, other = (cell_named(name, D, H, bidirectional=bidirectional) for _ in range(2))
-    params = random_params(cell, rng)
-    weights, other_weights = cell.prepare(params), other.prepare(params)
-    inputs, state = rng.standard_normal((T, B, D)), cell.zero_state(B)
-    doutputs, grads = np.ones((T, B, cell.output_size)), empty_grads(params)
-
-    def backward(tape: Any) -> None:
-        cell.backward(weights, tape, doutputs, grads)
-
-    _, _, early = cell.forward(weights, inputs, state)
-    _, _, late = cell.forward(weights, inputs, state)
-    _, _, foreign = other.forward(other_weights, inputs, state)
-    refused(cell, early, backward)
-    refused(cell, foreign, backward)
-    assert all(np.isnan(grad).all() for grad in grads.values())
-    cell.activations(late)
-    backward(late)
-    kept = {array: grad.copy() for array, grad in grads.items()}
-    refused(cell, late, backward)
-    for array, grad in grads.items():
-        np.testing.assert_array_equal(grad, kept[array])
-
-
-@every_cell
-def test_a_forward_that_fails_has_overwritten_the_tape(name: str, rng: np.random.Generator) -> None:
-    """Law: what a later forward began to overwrite is not used, even if that forward raised an exception."""
-    cell = cell_named(name, D, H)
-    params = random_params(cell, rng)
-    weights, inputs = cell.prepare(params), rng.integers(D, size=(T, B))
-    _, _, tape = cell.forward(weights, inputs, cell.zero_state(B))
-    with pytest.raises(ValueError):
-        cell.forward(weights, inputs, cell.zero_state(B + 1))
-    refused(cell, tape, lambda tape: cell.backward(weights, tape, np.ones((T, B, H)), empty_grads(params)))
-
-
-@pytest.mark.parametrize("network", [{}, {"embedding": 3}, {"embedding": 4, "tied": True}, {"bidirectional": True}])
-@every_cell
-def test_the_tape_of_a_model_is_used_once(name: str, network: dict[str, Any], rng: np.random.Generator) -> None:
-    """Law: CharLM.backward refuses such a tape before it writes to any gradient."""
-    V = 7
-    model = CharLM(ModelSpec(V, hidden=4, layers=2, **network, **variants()[name]), np.float64)
-    params, ids = model.initial_params(rng), rng.integers(V, size=(T, B))
-    grads, dlogits = NamedArrays.like(params), rng.standard_normal((T, B, V))
-    grads.flat[...] = np.nan
-
-    def backward(tape: Any) -> None:
-        model.backward(params, tape, dlogits.copy(), grads)
-
-    _, _, early = model.forward(params, ids, model.zero_state(B))
-    _, _, late = model.forward(params, ids, model.zero_state(B))
-    refused(model, early, backward)
-    assert np.isnan(grads.flat).all()
-    backward(late)
-    kept = grads.flat.copy()
-    refused(model, late, backward)
-    np.testing.assert_array_equal(grads.flat, kept)
-    _, _, partly = model.forward(params, ids, model.zero_state(B))
-    cell = model.stack.cells[0]
-    cell.forward(partly.stack.weights[0], rng.standard_normal((T, B, cell.input_size)), cell.zero_state(B))
-    refused(model, partly, backward)  # one layer of it was overwritten
-    np.testing.assert_array_equal(grads.flat, kept)
-
-
-@pytest.mark.parametrize(
-    "network",
-    [lambda kind: SequenceModel(D, H, 2, cell=kind), lambda kind: Cloze(D, H, cell=kind)],
-    ids=["sequence", "cloze"],
-)
-@pytest.mark.parametrize("kind", list(CELLS))
-def test_the_tape_of_a_sequence_network_is_used_once(
-    kind: str, network: Callable[[str], Any], rng: np.random.Generator
-) -> None:
-    """Law: SequenceModel and Cloze refuse such a tape before they write to any gradient."""
-    model: Any = network(kind)
-    params = model.initial_params(rng)
-    inputs = rng.integers(D, size=(T, B)) if isinstance(model, Cloze) else np.ones((T, B, D), np.float32)
-    grads = NamedArrays.like(params)
-    grads.flat[...] = np.nan
-    _, early = model.forward(params, inputs)
-    outputs, late = model.forward(params, inputs)
-
-    def backward(tape: Any) -> None:
-        model.backward(params, tape, np.ones_like(outputs), grads)
-
-    refused(model, early, backward)
-    assert np.isnan(grads.flat).all()
-    backward(late)
-    kept = grads.flat.copy()
-    refused(model, late, backward)
-    np.testing.assert_array_equal(grads.flat, kept)
-
-
-def memory_held(name: str, T: int, vectors: bool, bidirectional: bool = False) -> int:
-    """Bytes that a cell holds after two windows, its inputs and the gradient in its outputs not counted."""
-    rng = np.random.default_rng(0)
-    B, D, H = 8, 6, 16
-    inputs = rng.normal(size=(T, B, D)).astype(np.float32) if vectors else rng.integers(0, D, (T, B))
-    tracemalloc.start()
-    cell = cell_named(name, D, H, np.float32, bidirectional=bidirectional)
-    params = NamedArrays(cell.shapes)
-    grads = NamedArrays.like(params)
-    doutputs = np.ones((T, B, cell.output_size), np.float32)
-    for _ in range(2):
-        weights = cell.prepare(params)
-        _, state, tape = cell.forward(weights, inputs, cell.zero_state(B))
-        cell.backward(weights, tape, doutputs, grads)
-    del state, tape, doutputs
-    gc.collect()
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return held
-
-
-@pytest.mark.parametrize("inputs", ["ids", "vectors", "bidirectional"])
-@every_cell
-def test_a_window_takes_scalars_per_unit(name: str, inputs: str) -> None:
-    """Law: n more time steps hold n B (H scalars_per_unit) scalars, and n B D more for vectors, within 2 %."""
-    B, D, H, short, long = 8, 6, 16, 200, 600
-    of_cell = cell_named(name, D, H, bidirectional=inputs == "bidirectional")
-    scalars = of_cell.scalars_per_unit * H + (D if inputs == "vectors" else 0)
-    options = inputs == "vectors", inputs == "bidirectional"
-    memory_held(name, short, *options)  # what is imported and cached at the first use is not of the cell
-    grown = memory_held(name, long, *options) - memory_held(name, short, *options)
-    assert grown / (SCALAR * B * (long - short)) == pytest.approx(scalars, rel=0.02)
-
-
-@every_cell
-def test_the_second_window_allocates_next_to_nothing(name: str, rng: np.random.Generator) -> None:
-    """Law: working memory is kept: another window of the same shape allocates less than an array (T, B, H)."""
-    T, B, D, H = 64, 16, 30, 64
-    cell = cell_named(name, D, H, np.float32)
-    params = {array: value.astype(np.float32) for array, value in random_params(cell, rng, 0.1).items()}
-    weights, grads = cell.prepare(params), {array: np.zeros_like(value) for array, value in params.items()}
-    inputs, doutputs = rng.integers(D, size=(T, B)), np.ones((T, B, H), np.float32)
-
-    def window(state: Array) -> Array:
-        _, state, tape = cell.forward(weights, inputs, state)
-        cell.backward(weights, tape, doutputs, grads)
-        return state
-
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        state = window(cell.zero_state(B))
-        held, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        window(state)
-        held_again, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    one_array = SCALAR * T * B * H
-    assert held - before > one_array
-    assert peak - held < one_array
-    assert held_again - held < one_array / 20
 
 
 def test_variants_are_all_cells_with_all_their_options() -> None:

@@ -1,36 +1,26 @@
-"""What is loaded is what was saved, to the bit; anything else is refused in one line."""
+"""What is loaded is what was saved, to the bit; anything else is refused in one line.
+
+Files with a right checksum that do not fit together are in test_hostile_files.py.
+"""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable
+import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from runs import bits_of, few_examples, some_checkpoint, trained_run
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from charlm.errors import CheckpointError
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 ALPHABETS = ("ab", "\n aé", "αβγδ\u2028", "\U0001f600x\u0301\ufeff")
-
-
-def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
-    """The checkpoint file with its head and tensors changed, but otherwise well-formed."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-    head, tensors = json.loads(metadata["charlm"]), load_file(path)
-    change(head, tensors)
-    save_file(tensors, path, metadata={"charlm": json.dumps(head)})
-    return path
 
 
 def refusal(path: Path) -> str:
@@ -67,7 +57,7 @@ def test_order_of_many_layers(tmp_path: Path) -> None:
         np.testing.assert_array_equal(state, saved.state[layer])
 
 
-def test_arrays_that_do_not_lie_in_order(tmp_path: Path) -> None:
+def test_arrays_in_any_memory_order(tmp_path: Path) -> None:
     """Law: transposed and strided arrays are saved by value, not as the memory behind them."""
     c = some_checkpoint(hidden=4)
     params = {name: np.asfortranarray(array) for name, array in c.params.items()}
@@ -84,11 +74,9 @@ def test_arrays_that_do_not_lie_in_order(tmp_path: Path) -> None:
 
 def test_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: nothing is pickled or unpickled, and a pickle is refused unopened."""
-    import pickle
-
     (tmp_path / "p.safetensors").write_bytes(pickle.dumps(print))
-    for name in ("load", "loads", "dump", "dumps", "Unpickler", "Pickler"):
-        monkeypatch.setattr(pickle, name, lambda *_, **__: pytest.fail("pickle was called"))
+    for called in (pickle.load, pickle.loads, pickle.dump, pickle.dumps, pickle.Unpickler, pickle.Pickler):
+        monkeypatch.setattr(pickle, called.__name__, lambda *_, **__: pytest.fail("pickle was called"))
     save_checkpoint(tmp_path / "x.safetensors", some_checkpoint())
     load_checkpoint(tmp_path / "x.safetensors")
     refusal(tmp_path / "p.safetensors")
@@ -100,7 +88,7 @@ def flip(data: bytes, position: int, bit: int) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("part", ["tensors", "head", "anywhere"])
+@pytest.mark.parametrize("part", ["tensors", "head"])
 def test_a_flipped_bit(part: str, tmp_path: Path) -> None:
     """Law: a file with one flipped bit is refused, or holds exactly what was saved."""
     path = tmp_path / "x.safetensors"
@@ -108,10 +96,10 @@ def test_a_flipped_bit(part: str, tmp_path: Path) -> None:
     save_checkpoint(path, saved)
     data = path.read_bytes()
     head_end = 8 + int.from_bytes(data[:8], "little")
-    low, high = {"tensors": (head_end, len(data)), "head": (0, head_end), "anywhere": (0, len(data))}[part]
+    low, high = {"tensors": (head_end, len(data)), "head": (0, head_end)}[part]
     rng = np.random.default_rng(1)
     accepted = []
-    for position in rng.choice(np.arange(low, high), 40 if part != "head" else 300, replace=False):
+    for position in rng.choice(np.arange(low, high), 40 if part == "tensors" else 200, replace=False):
         path.write_bytes(flip(data, position, int(rng.integers(8))))
         try:
             loaded = load_checkpoint(path)
@@ -124,7 +112,7 @@ def test_a_flipped_bit(part: str, tmp_path: Path) -> None:
 
 
 def test_a_real_run_flipped(tmp_path: Path) -> None:
-    """The same law for a checkpoint as training writes it."""
+    """The same law for a checkpoint that training wrote."""
     path = tmp_path / "x.safetensors"
     data = (trained_run() / "last.safetensors").read_bytes()
     path.write_bytes(data)
@@ -151,8 +139,8 @@ def test_cut_short(tmp_path: Path) -> None:
     refusal(path)
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
-    """Law: missing, a folder, foreign: one line that names the file."""
+def test_files_that_are_not_checkpoints(tmp_path: Path) -> None:
+    """Law: missing, a folder, foreign: refused in one line that names the file."""
     refusal(tmp_path / "missing.safetensors")
     refusal(tmp_path)
     foreign = tmp_path / "foreign.safetensors"
@@ -165,46 +153,3 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     text = tmp_path / "text.safetensors"
     text.write_text("Down by the harbour the lanterns come on\n" * 100)
     refusal(text)
-
-
-CHANGES: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
-    "future format": lambda head, tensors: head.update(format=2),
-    "no format": lambda head, tensors: head.pop("format"),
-    "vocabulary too small": lambda head, tensors: head.update(vocabulary="abc"),
-    "vocabulary doubled": lambda head, tensors: head.update(vocabulary="aacd"),
-    "vocabulary of numbers": lambda head, tensors: head.update(vocabulary=[1, 2, 3, 4]),
-    "vocabulary missing": lambda head, tensors: head.pop("vocabulary"),
-    "other sizes": lambda head, tensors: head["model"].update(hidden=4),
-    "unknown size": lambda head, tensors: head["model"].update(dropout=0.5),
-    "absurd size": lambda head, tensors: head["model"].update(hidden=10**12),
-    "negative size": lambda head, tensors: head["model"].update(layers=-1),
-    "model of text": lambda head, tensors: head.update(model="GRU"),
-    "progress missing": lambda head, tensors: head.pop("progress"),
-    "no checksum": lambda head, tensors: head.pop("sha256"),
-    "a tensor less": lambda head, tensors: tensors.pop("params/readout.b"),
-    "a tensor more": lambda head, tensors: tensors.update({"params/x": np.zeros(1, np.float32)}),
-    "another value": lambda head, tensors: tensors["params/readout.b"].__setitem__(0, 5.0),
-    "another type": lambda head, tensors: tensors.update({"params/readout.b": np.zeros(4, np.float64)}),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_well_formed_but_wrong(change: str, tmp_path: Path) -> None:
-    """Law: what does not fit is refused, whatever part it is in."""
-    path = tmp_path / "x.safetensors"
-    save_checkpoint(path, some_checkpoint())
-    message = refusal(rewritten(path, CHANGES[change]))
-    if change == "future format":
-        assert "2" in message and "1" in message
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("where", ["params", "memory", "state"])
-def test_values_that_are_no_numbers(where: str, value: float, tmp_path: Path) -> None:
-    """Law: NaN and infinity never enter a model from the disk, even with the right checksum."""
-    c = some_checkpoint()
-    array = {"params": c.params["readout.W"], "memory": c.memory["velocity.readout.b"], "state": c.state[0]}[where]
-    array[...] = value
-    path = tmp_path / "x.safetensors"
-    save_checkpoint(path, c)
-    assert "finite" in refusal(path)

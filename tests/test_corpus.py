@@ -169,7 +169,7 @@ def test_the_usual_start_looks_at_the_beginning_only(tmp_path: Path, monkeypatch
     limit=st.integers(1, 30),
 )
 def test_the_split(text: str, fraction: float, limit: int, tmp_path: Path) -> None:
-    """Law: the validation part is that fraction at the end, within the limit and never empty; the rest is trained on."""
+    """Law: the validation part is that fraction at the end, within the limit and never empty; the rest is training."""
     corpus = read_corpus(write(tmp_path / "x.txt", text))
     spec = TrainSpec(val_fraction=fraction, val_limit=limit)
     length = min(max(1, round(len(text) * fraction)), limit)

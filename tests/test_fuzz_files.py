@@ -1,4 +1,4 @@
-"""What scripts/fuzz_files.py promises: its files are what they are meant to be, and it sees what is not in order."""
+"""scripts/fuzz_files.py: its files are what they should be, and it finds what is wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -22,6 +22,8 @@ from runs import bits_of, environment, some_checkpoint
 from charlm.errors import RunError
 from charlm.runs.checkpoint import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 SCRIPT = Path(fuzz_files.__file__)
 
 
@@ -31,7 +33,7 @@ def run_script(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str
 
 
 def test_forged_is_as_saved(tmp_path: Path) -> None:
-    """Law: a checkpoint that was taken apart and put together is the same, and its checksum right."""
+    """Law: a checkpoint that was taken apart and put together is the same, with a right checksum."""
     path = tmp_path / "x.safetensors"
     save_checkpoint(path, some_checkpoint())
     saved = bits_of(load_checkpoint(path))
@@ -41,14 +43,14 @@ def test_forged_is_as_saved(tmp_path: Path) -> None:
 
 @given(st.lists(st.binary(max_size=9), max_size=4), st.binary(max_size=30))
 def test_files_in_one(parts: list[bytes], noise: bytes) -> None:
-    """Law: unpacked gives what was packed, and of anything else as many parts as it is asked for."""
+    """Law: unpacked gives what was packed, and from any other bytes as many parts as asked for."""
     assert unpacked(packed(*parts), len(parts)) == parts
     assert len(unpacked(noise, 3)) == 3
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_target_finds_anything_at_once(target: str, tmp_path: Path) -> None:
-    """Law: whole files are accepted, of the first changes some are refused, and none is a finding."""
+    """Law: good files are accepted, some of the first changes are refused, and none is a finding."""
     whole = seeds(target, tmp_path)
     judge, change = Judge(target, tmp_path, tmp_path), TARGETS[target][1]
     for data in whole:
@@ -66,7 +68,7 @@ def divide(folder: Path, data: bytes) -> None:
     raise ZeroDivisionError("x")
 
 
-def speak_in_lines(folder: Path, data: bytes) -> None:
+def raise_two_lines(folder: Path, data: bytes) -> None:
     raise RunError("one line\nand another")
 
 
@@ -78,11 +80,11 @@ def sleep(folder: Path, data: bytes) -> None:
     time.sleep(0.2)
 
 
-@pytest.mark.parametrize("fault", [divide, speak_in_lines, warn, sleep])
+@pytest.mark.parametrize("fault", [divide, raise_two_lines, warn, sleep])
 def test_what_is_a_finding(
     fault: Callable[[Path, bytes], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Law: a foreign exception, a second line, a warning, too much time: kept, once per kind."""
+    """Law: another exception, a second line, a warning, too much time: kept, once per kind."""
     monkeypatch.setitem(TARGETS, "config", (fault, TARGETS["config"][1]))
     monkeypatch.setattr(fuzz_files, "SECONDS", 0.1)
     judge = Judge("config", tmp_path, tmp_path)
@@ -93,16 +95,24 @@ def test_what_is_a_finding(
     assert kept.read_bytes() == b"abc" and kept.with_name(f"{kept.name}.txt").stat().st_size > 20
 
 
+def patched(peaks: Iterator[int]) -> Callable[[], int]:
+    def peak_megabytes() -> int:
+        return next(peaks)
+
+    return peak_megabytes
+
+
 def test_memory_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: more than 100 MB beyond the file's size, and not less."""
     for megabytes, count in ((99, 0), (101, 1)):
         peaks = iter((1000, 1000 + megabytes))
-        monkeypatch.setattr(fuzz_files, "peak_megabytes", lambda peaks=peaks: next(peaks))
+        monkeypatch.setattr(fuzz_files, fuzz_files.peak_megabytes.__name__, patched(peaks))
         judge = Judge("config", tmp_path, tmp_path)
         judge(b"{")
         assert (len(judge.tally.findings), judge.tally.megabytes) == (count, megabytes)
 
 
+@pytest.mark.slow
 def test_help_and_replay(tmp_path: Path) -> None:
     """Law: the help names every target; one file can be opened again, with its traceback."""
     done = run_script("--help", cwd=tmp_path)
@@ -114,8 +124,9 @@ def test_help_and_replay(tmp_path: Path) -> None:
     assert done.returncode == 2 and "--target" in done.stderr
 
 
+@pytest.mark.slow
 def test_fuzzing_for_a_moment(tmp_path: Path) -> None:
-    """Law: it tells how many files it tried, of which kind, and leaves with 0 where there is nothing to find."""
+    """Law: it prints how many files it tried, of which kind, and exits with 0 if there are no findings."""
     pytest.importorskip("atheris")
     done = run_script("--seconds", 1, "--target", "config", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Whatever is in a checkpoint file: CheckpointError, soon and at little memory, or it is of use."""
+"""Whatever is in a checkpoint file: it is refused by CheckpointError, soon and with little memory, or it works."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,7 +30,6 @@ from refusals import (
     SEEDS,
     at_little_memory,
     is_short_line,
-    no_waiting_for_the_disk,
     peak_megabytes,
     put,
     refusal,
@@ -46,18 +45,14 @@ from runs import (
 )
 
 from charlm import TrainSpec, load
-from charlm.errors import CheckpointError, DivergenceError, SpecError
 from charlm.arrays import NamedArrays
+from charlm.errors import CheckpointError, DivergenceError, SpecError
+from charlm.files.strict_json import MOST_VALUES
 from charlm.nn.model import MOST_CHARACTERS, ModelSpec
 from charlm.runs.checkpoint import MOST_HEADER, Checkpoint, load_checkpoint, save_checkpoint
-from charlm.files.strict_json import MOST_VALUES
 from charlm.text.vocabulary import Vocabulary
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    with no_waiting_for_the_disk():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture
@@ -67,7 +62,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A checkpoint as training writes it, small, with an optimizer's memory and a state."""
+    """A small checkpoint from training, with an optimizer's memory and a state."""
     folder = tmp_path_factory.mktemp("whole")
     corpus = short_corpus(folder)
     run = tiny_run(folder / "run", corpus, TrainSpec(batch=2, window=5, steps=3, optimizer="adam"))
@@ -118,9 +113,9 @@ def check_bits(file: Path, saved: dict[str, Any]) -> None:
 
 
 @settings(max_examples=60)
-@given(SEEDS, st.sampled_from(["zeros", "moved", "doubled", "dropped", "noise", "turned round"]))
-def test_whole_pieces_are_changed(whole: bytes, tmp_path_factory: pytest.TempPathFactory, seed: int, how: str) -> None:
-    """Law: the same for pieces of up to a few hundred bytes, as a broken disk or transfer leaves them."""
+@given(SEEDS, st.sampled_from(["zeros", "moved", "doubled", "dropped", "noise", "reversed"]))
+def test_changed_pieces(whole: bytes, tmp_path_factory: pytest.TempPathFactory, seed: int, how: str) -> None:
+    """Law: the same for pieces of up to a few hundred bytes, as a failing disk or transfer may change them."""
     rng, file = Random(seed), tmp_path_factory.getbasetemp() / "pieces.safetensors"
     start = rng.randrange(len(whole))
     stop = min(len(whole), start + rng.randrange(1, 600))
@@ -131,7 +126,7 @@ def test_whole_pieces_are_changed(whole: bytes, tmp_path_factory: pytest.TempPat
         "doubled": piece * 2,
         "dropped": b"",
         "noise": rng.randbytes(len(piece)),
-        "turned round": piece[::-1],
+        "reversed": piece[::-1],
     }
     put(file, whole)
     saved = bits_of(load_checkpoint(file))
@@ -139,7 +134,7 @@ def test_whole_pieces_are_changed(whole: bytes, tmp_path_factory: pytest.TempPat
     refused_or(check_bits, file, saved)
 
 
-# ---------------------------------------------------------------------------------- a checkpoint's header, made by hand
+# ---------------------------------------------------------------------------------------------- a checkpoint's header
 
 
 def entry(kind: str = "F32", shape: Any = (5,), offsets: Any = (0, 20)) -> dict[str, Any]:
@@ -147,7 +142,7 @@ def entry(kind: str = "F32", shape: Any = (5,), offsets: Any = (0, 20)) -> dict[
 
 
 def with_entry(name: str, **changes: Any) -> Callable[[dict[str, Any]], Any]:
-    """One tensor of the header said to be something else."""
+    """Change the header's entry of one tensor."""
     return lambda header: header | {name: header[name] | changes}
 
 
@@ -223,7 +218,7 @@ def parts_of_some_checkpoint(file: Path) -> tuple[dict[str, Any], Tensors]:
 
 
 def header_and_body(file: Path) -> tuple[dict[str, Any], bytes]:
-    """Of a checkpoint that is whole as long as nothing is changed."""
+    """Those of a good checkpoint."""
     head, tensors = parts_of_some_checkpoint(file)
     header = {"__metadata__": {"charlm": json.dumps(head)}} | header_of(tensors)
     body = b"".join(array.tobytes() for array in tensors.values())
@@ -233,8 +228,8 @@ def header_and_body(file: Path) -> tuple[dict[str, Any], bytes]:
 
 
 @pytest.mark.parametrize("change", HEADERS)
-def test_headers_that_are_wrong(change: str, file: Path) -> None:
-    """Law: refused, though all the rest is in order."""
+def test_wrong_headers(change: str, file: Path) -> None:
+    """Law: refused, though all the rest is right."""
     header, body = header_and_body(file)
     put(file, safetensors_file(HEADERS[change](header), body))
     refusal(CheckpointError, load_checkpoint, file)
@@ -242,7 +237,7 @@ def test_headers_that_are_wrong(change: str, file: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tensors_of_another_type(kind: str, file: Path) -> None:
-    """Law: refused, whether safetensors and NumPy know that type or not, in charlm's file and in a foreign one."""
+    """Law: refused, whether or not safetensors and NumPy know that type, in charlm's file and in a foreign one."""
     header, body = header_and_body(file)
     put(file, safetensors_file(with_entry(B, dtype=kind)(header), body))
     refusal(CheckpointError, load_checkpoint, file)
@@ -252,14 +247,15 @@ def test_tensors_of_another_type(kind: str, file: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, MOST_HEADER - 1, MOST_HEADER, MOST_HEADER + 1, 2**31, 2**63, 2**64 - 1])
-def test_lengths_of_a_header_that_are_wrong(length: int, whole: bytes, file: Path) -> None:
-    """Law: refused, without a header of that length in memory."""
+def test_wrong_lengths_of_a_header(length: int, whole: bytes, file: Path) -> None:
+    """Law: refused, without reserving that length."""
     put(file, length.to_bytes(8, "little") + whole[8:])
     assert peak_megabytes(refusal, CheckpointError, load_checkpoint, file) < MOST_HEADER / 1e6 + 1
 
 
-def test_the_largest_header_there_can_be(file: Path) -> None:
-    """Law: what may be trained can be saved and loaded: the most layers and the most characters together."""
+@pytest.mark.slow
+def test_the_largest_header(file: Path) -> None:
+    """Law: every network that may be trained can be saved and loaded: the most layers and the most characters."""
     spec = ModelSpec(MOST_CHARACTERS, hidden=1, layers=1000)
     vocabulary = Vocabulary("".join(map(chr, range(0x10000, 0x10000 + MOST_CHARACTERS - 1))))
     params = NamedArrays(spec.shapes)
@@ -274,7 +270,7 @@ def test_the_largest_header_there_can_be(file: Path) -> None:
 
 
 def test_a_foreign_file_of_many_gigabytes(file: Path) -> None:
-    """Law: what charlm did not write is seen before its tensors are read."""
+    """Law: a file that charlm did not write is refused before its tensors are read."""
     size = 2**36
     for metadata in (None, {"format": "pt"}):
         header = {"model.weight": entry("F32", [size // 4], [0, size])}
@@ -284,7 +280,7 @@ def test_a_foreign_file_of_many_gigabytes(file: Path) -> None:
 
 
 def test_a_tensor_of_many_gigabytes(file: Path) -> None:
-    """Law: in a file of charlm's, what its model has no place for is seen before it is read, too."""
+    """Law: in a file of charlm's, a tensor that does not fit the model is refused before it is read, too."""
     header, body = header_and_body(file)
     size = 2**36
     for name in (B, "optimizer/x", "optimizer/velocity.readout.b", "x", "params/x"):
@@ -294,7 +290,7 @@ def test_a_tensor_of_many_gigabytes(file: Path) -> None:
         assert peak_megabytes(refusal, CheckpointError, load_checkpoint, file) < 1
 
 
-# ----------------------------------------------------------------------------------- a checkpoint's lies, checksummed
+# ------------------------------------------------------------------------------- wrong content with a right checksum
 
 
 def model_of(**changes: Any) -> Callable[[dict[str, Any], Tensors], object]:
@@ -305,17 +301,23 @@ def head_of(**changes: Any) -> Callable[[dict[str, Any], Tensors], object]:
     return lambda head, tensors: head.update(changes)
 
 
+def head_without(key: str) -> Callable[[dict[str, Any], Tensors], object]:
+    return lambda head, tensors: head.pop(key)
+
+
+def step_of(value: Any) -> Callable[[dict[str, Any], Tensors], object]:
+    return lambda head, tensors: head["progress"].update(step=value)
+
+
 def tensor_of(name: str, array: Any) -> Callable[[dict[str, Any], Tensors], object]:
     return lambda head, tensors: tensors.update({name: np.asarray(array)})
 
 
+STEPS: list[Any] = [-1, 2**63, 10**4000, 1.5, 1e300, True, None, "1", [0] * 999, {}]
 ONES = np.ones(5, np.float32)
-LIES: dict[str, Callable[[dict[str, Any], Tensors], object]] = {
+WRONG: dict[str, Callable[[dict[str, Any], Tensors], object]] = {
     **{f"format {value!r:.20}": head_of(format=value) for value in (0, 2, 99, 10**400, -1, 1.5, "1", None, [1] * 999)},
-    **{
-        f"no {key}": lambda head, tensors, key=key: head.pop(key)
-        for key in ("format", "model", "vocabulary", "progress")
-    },  # type: ignore[misc]
+    **{f"no {key}": head_without(key) for key in ("format", "model", "vocabulary", "progress")},
     "model of pairs": head_of(model=[["vocabulary", 5]]),
     "model of a list": head_of(model=[]),
     "hidden a thousand million": model_of(hidden=10**9),
@@ -354,10 +356,7 @@ LIES: dict[str, Callable[[dict[str, Any], Tensors], object]] = {
     "progress of a list": head_of(progress=[]),
     "progress of pairs": head_of(progress=[["step", 1]]),
     "progress of null": head_of(progress=None),
-    **{
-        f"step {value!r:.20}": lambda head, tensors, value=value: head["progress"].update(step=value)  # type: ignore[misc]
-        for value in (-1, 2**63, 10**4000, 1.5, 1e300, True, None, "1", [0] * 999, {})
-    },
+    **{f"step {value!r:.20}": step_of(value) for value in STEPS},
     "a value deep": head_of(x=nested(150)),
     "a value very deep": head_of(x=nested(900)),
     "no parameters": lambda head, tensors: [tensors.pop(name) for name in list(tensors) if name.startswith("params/")],
@@ -388,37 +387,38 @@ LIES: dict[str, Callable[[dict[str, Any], Tensors], object]] = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_lies_with_a_right_checksum(lie: str, file: Path) -> None:
-    """Law: whoever can compute a checksum still cannot have charlm open what does not fit together."""
+@pytest.mark.parametrize("change", WRONG)
+def test_wrong_content_with_a_right_checksum(change: str, file: Path) -> None:
+    """Law: whoever can compute a checksum still cannot make charlm open what does not fit together."""
     head, tensors = parts_of_some_checkpoint(file)
     put(file, forged(head, tensors))
     load_checkpoint(file)
-    LIES[lie](head, tensors)
+    WRONG[change](head, tensors)
     put(file, forged(head, tensors))
     message = refusal(CheckpointError, load_checkpoint, file)
     assert "checksum" not in message
-    if lie.startswith("format"):
+    if change.startswith("format"):
         assert "reads format 1" in message
 
 
-def test_checksums_that_are_none(file: Path) -> None:
-    """Law: a checksum that is missing or no text is wrong."""
+def test_wrong_checksums(file: Path) -> None:
+    """Law: a checksum that is missing, or not a string, is refused."""
     head, tensors = parts_of_some_checkpoint(file)
     body = b"".join(array.tobytes() for array in tensors.values())
-    for value in (None, "", 0, [], {}, True, head["sha256"].upper(), "missing"):
-        told = {name: entry for name, entry in head.items() if name != "sha256"}
-        told |= {} if value == "missing" else {"sha256": value}
-        header = {"__metadata__": {"charlm": json.dumps(told)}} | header_of(tensors)
+    values: list[Any] = [None, "", 0, [], {}, True, head["sha256"].upper(), "missing"]
+    for value in values:
+        changed = {name: entry for name, entry in head.items() if name != "sha256"}
+        changed |= {} if value == "missing" else {"sha256": value}
+        header = {"__metadata__": {"charlm": json.dumps(changed)}} | header_of(tensors)
         put(file, safetensors_file(header, body))
         assert "sha256" in (message := refusal(CheckpointError, load_checkpoint, file)) or "checksum" in message
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(SEEDS)
-def test_any_lie(whole: bytes, tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    """Law: a checkpoint in which anything was changed and the checksum put right is refused, or is of use."""
-    file = tmp_path_factory.getbasetemp() / "lie.safetensors"
+def test_any_content_with_a_right_checksum(whole: bytes, tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """Law: a checkpoint in which anything was changed, with a right checksum, is refused, or works."""
+    file = tmp_path_factory.getbasetemp() / "any.safetensors"
     put(file, changed_checkpoint(whole, Random(seed)))
     refused_or(use, file)
 
@@ -427,7 +427,7 @@ def test_any_lie(whole: bytes, tmp_path_factory: pytest.TempPathFactory, seed: i
 
 
 def header_of_head(head: bytes) -> bytes:
-    """A header whose metadata are that text, which is to have no quotes or backslashes in it."""
+    """A header whose metadata are that text, which must not contain quotes or backslashes."""
     return b'{"__metadata__":{"charlm":"' + head + b'"}}'
 
 
@@ -458,29 +458,31 @@ AMPLIFIERS: dict[str, Callable[[], bytes]] = {
 
 
 def refused(file: Path) -> None:
-    """Without a look at the clock: memory that is watched is slow."""
+    """Load a file, which is refused; without a limit of time, because tracing memory is slow."""
     with pytest.raises(CheckpointError) as raised:
         load_checkpoint(file)
     assert is_short_line(str(raised.value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", AMPLIFIERS)
 def test_headers_that_fill_the_memory(make: str, file: Path) -> None:
-    """Law: refused, and at no more than 100 MB beyond the file's size."""
+    """Law: refused, with no more than 100 MB beyond the file's size."""
     put(file, safetensors_file(AMPLIFIERS[make]()))
     peak = peak_megabytes(refused, file)
     assert peak < MEGABYTES + file.stat().st_size / 1e6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
-def test_a_process_that_may_have_no_more_memory(tmp_path: Path) -> None:
-    """Law: where the system gives no more than the file's size and 100 MB, the answer is still charlm's, and soon."""
+def test_a_process_without_more_memory(tmp_path: Path) -> None:
+    """Law: with no more memory than the file's size and 100 MB, the error is still one of charlm's, and soon."""
     for number, make in enumerate(AMPLIFIERS.values()):
         put(tmp_path / f"{number}.safetensors", safetensors_file(make()))
     at_little_memory(sorted(tmp_path.iterdir()))
 
 
-# ------------------------------------------------------------------------------------- what only its use can tell
+# ------------------------------------------------------------------------------------------ found only when used
 
 
 def sample_of(file: Path, length: int, temperature: float = 1.0) -> str:
@@ -488,8 +490,8 @@ def sample_of(file: Path, length: int, temperature: float = 1.0) -> str:
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
-def test_a_network_that_explodes(cell: str, file: Path) -> None:
-    """Law: sampling and scoring say so, instead of a character or a number that is none."""
+def test_a_network_that_overflows(cell: str, file: Path) -> None:
+    """Law: sampling and scoring raise DivergenceError instead of giving a character or a NaN."""
     spec = ModelSpec(5, 3, cell=cell, activation="relu")
     tensors = {f"params/{name}": np.full(shape, 3e38, np.float32) for name, shape in spec.shapes.items()}
     head = {"format": 1, "vocabulary": "abcd", "progress": {}, "model": {"vocabulary": 5, "hidden": 3, "cell": cell}}
@@ -499,8 +501,8 @@ def test_a_network_that_explodes(cell: str, file: Path) -> None:
     assert "checkpoint" in refusal(DivergenceError, load(file).score, "abcd")
 
 
-def test_a_network_that_explodes_slowly(file: Path) -> None:
-    """Law: the same where it takes a hundred characters, in every length of text."""
+def test_a_network_that_overflows_slowly(file: Path) -> None:
+    """Law: the same if it takes a hundred characters, in texts of any length."""
     spec = ModelSpec(5, 3, cell="rnn", activation="relu")
     tensors = {f"params/{name}": np.full(shape, 1.0, np.float32) for name, shape in spec.shapes.items()}
     tensors["params/readout.W"] = np.eye(3, 5, dtype=np.float32) - 1

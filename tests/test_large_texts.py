@@ -18,8 +18,8 @@ from runs import LANTERNS, charlm_command, charlm_process, environment, trained_
 
 from charlm.cli import reading_bar as reading_bar_module
 from charlm.cli.reading_bar import reading_bar
+from charlm.predict import network
 from charlm.runs.run import Run
-from charlm.scoring import score as scoring
 from charlm.trained_model import load
 
 MIB = 2**20
@@ -92,7 +92,7 @@ def test_scoring_takes_bounded_memory(here: Path) -> None:
 
 def test_scoring_reads_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: the next block of a text is read when the one before it has been scored."""
-    monkeypatch.setattr(scoring, "BLOCK", 40)
+    monkeypatch.setattr(network, "BLOCK", 40)
     given = 0
 
     def pieces() -> Iterator[str]:

@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runs import TINY_OPTIONS, environment, lanterns
+from runs import TINY_OPTIONS, charlm, environment, lanterns, wait_until
 
 from charlm import summary
 from charlm.runs.checkpoint import load_checkpoint
@@ -23,12 +22,12 @@ SIZE = TINY_OPTIONS[:-1]  # without the number of steps
 SECONDS = 30
 STARTED: list[subprocess.Popen[str]] = []
 
-pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="MPI is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(MPIEXEC is None, reason="MPI is not installed")]
 
 
-def job(ranks: int, *arguments: object) -> subprocess.Popen[str]:
+def job(ranks: int, *arguments: object, program: tuple[str, ...] = ("-m", "charlm")) -> subprocess.Popen[str]:
     """`charlm train` by some ranks."""
-    command = [MPIEXEC, "-n", ranks, sys.executable, "-m", "mpi4py", "-m", "charlm", "train", "--workers", "mpi"]
+    command = [MPIEXEC, "-n", ranks, sys.executable, "-m", "mpi4py", *program, "train", "--workers", "mpi"]
     process = subprocess.Popen(
         [*map(str, command), *map(str, arguments)],
         env=environment(),
@@ -60,18 +59,29 @@ def children(pid: int) -> list[int]:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a text, in which commands run."""
-    shutil.copy(lanterns().sources[0], tmp_path / "text.txt")
+    (tmp_path / "text.txt").write_bytes(Path(lanterns().sources[0]).read_bytes()[:4000])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_a_run_by_changing_ranks(here: Path) -> None:
-    """Law: begun by 2 ranks and taken up by 3, it comes where one worker comes; one of them speaks."""
+def long_job(here: Path) -> subprocess.Popen[str]:
+    """Two ranks that train for long, and have written their first losses."""
+    process = job(2, "text.txt", *SIZE, 10**5, "--out", "run", "--quiet")
+    run = here / "run"
+    wait_until(
+        lambda: process.poll() is not None or ((run / "metrics.jsonl").exists() and Run.open(run).metrics() != [])
+    )
+    assert process.poll() is None
+    return process
+
+
+def test_a_run_by_changing_ranks(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: begun by 2 ranks and resumed by 3, it comes where one worker comes; only one of them prints."""
     process = job(2, "text.txt", *SIZE, 12, "--out", "run", "--quiet", "--dropout", 0.2)
     out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, err
     assert out.count("Validation loss") == 1 and err == ""
-    assert train_spec(Run.open("run")).workers == 2
+    assert Run.open("run").spec.workers == 2
 
     process = job(3, "--resume", "run", "--steps", 24, "--quiet")
     out, err = process.communicate(timeout=SECONDS)
@@ -79,40 +89,56 @@ def test_a_run_by_changing_ranks(here: Path) -> None:
     assert out.count("Validation loss") == 1 and "workers were 2 until now and are 3" in err
 
     for part in ((*SIZE, 12, "--out", "alone", "text.txt", "--dropout", 0.2), ("--resume", "alone", "--steps", 24)):
-        subprocess.run(
-            [sys.executable, "-m", "charlm", "train", *map(str, part), "--quiet", "--workers", "1"],
-            check=True,
-            env=environment(),
-            capture_output=True,
-        )
+        assert charlm(capsys, "train", *part, "--quiet", "--workers", 1).code == 0
     ours, alone = (summary(Run.open(name)) for name in ("run", "alone"))
     assert ours["steps"] == alone["steps"] == 24
     assert ours["validation_nats"] == pytest.approx(alone["validation_nats"], abs=1e-4)
 
 
-def test_what_cannot_begin_ends(here: Path) -> None:
-    """Law: an error of the first rank, before there is a run, ends all ranks with its message and status."""
+def test_an_error_before_the_beginning(here: Path) -> None:
+    """Law: an error of rank 0, before there is a run, ends all ranks with its message and exit code."""
     process = job(2, "nothing.txt")
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode != 0 and err.count("no such file: nothing.txt") == 1 and "Traceback" not in err
     process = job(3, "text.txt", *SIZE, 5, "--batch", 2)
     _, err = process.communicate(timeout=SECONDS)
-    assert (
-        process.returncode != 0 and "workers must be at most the number of streams, 2" in err and "Traceback" not in err
-    )
+    assert process.returncode != 0 and "workers must be at most the batch, 2" in err and "Traceback" not in err
+
+
+FAILING = """
+from charlm.cli import main
+from charlm.errors import StorageError
+from charlm.training.coordinator import Coordinator
+
+def after_update(coordinator, nats, norm, usual=Coordinator.after_update):
+    decision = usual(coordinator, nats, norm)
+    if coordinator.progress().step == 5:
+        raise {error}
+    return decision
+
+Coordinator.after_update = after_update
+main()
+"""
+
+
+@pytest.mark.parametrize(("error", "is_planned"), [('StorageError("the disk is full")', True), ("KeyError(5)", False)])
+def test_rank_0_fails(error: str, is_planned: bool, here: Path) -> None:
+    """Law: the job ends at once, with the message, or the traceback of an unexpected error, of rank 0 alone."""
+    (here / "failing.py").write_text(FAILING.format(error=error))
+    process = job(2, "text.txt", *SIZE, 10**5, "--out", "run", "--quiet", program=("failing.py",))
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode != 0
+    assert err.count("the disk is full" if is_planned else "KeyError: 5") == 1, err
+    assert err.count("Traceback") == (0 if is_planned else 1)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_ends_the_job(rank: int, here: Path) -> None:
-    """Law: in seconds, whichever it is; what was saved is good and goes on."""
-    process = job(2, "text.txt", *SIZE, 10**6, "--out", "run", "--quiet")
-    deadline = time.monotonic() + SECONDS
-    while not (here / "run" / "metrics.jsonl").exists() or not Run.open("run").metrics():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
-    ranks = [pid for pid in children(process.pid) if b"charlm" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    ranks = [pid for pid in ranks if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(os.fsencode(sys.executable))]
-    assert len(ranks) == 2
+    """Law: in seconds, whichever it is; what was saved is good."""
+    process = long_job(here)
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(process.pid)}
+    ranks = [pid for pid, command in commands.items() if command.startswith(os.fsencode(sys.executable))]
+    assert len(ranks) == 2 and all(b"charlm" in commands[pid] for pid in ranks)
     os.kill(ranks[rank], signal.SIGKILL)
     process.communicate(timeout=10)
     assert process.returncode != 0
@@ -121,20 +147,16 @@ def test_a_killed_rank_ends_the_job(rank: int, here: Path) -> None:
 
 
 def test_ctrl_c(here: Path) -> None:
-    """Law: a signal to the launcher reaches the first rank, which saves and says how to go on; then all are gone."""
-    process = job(2, "text.txt", *SIZE, 10**6, "--out", "run", "--quiet")
-    deadline = time.monotonic() + SECONDS
-    while not (here / "run" / "metrics.jsonl").exists() or not Run.open("run").metrics():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    """Law: a signal to the launcher reaches rank 0, which saves and says how to go on; then all ranks end."""
+    process = long_job(here)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=SECONDS)
     assert "Stopped and saved" in err and "--resume run" in err and "Traceback" not in err
-    assert load_checkpoint(here / "run" / "last.safetensors").progress["step"] > 0
+    assert load_checkpoint(here / "run" / "last.safetensors").step > 0
 
 
-def test_without_mpi(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: told in one line what to install."""
+def test_without_mpi(here: Path) -> None:
+    """Law: one line that says what to install."""
     (here / "mpi4py.py").write_text("raise ImportError('no library')")
     done = subprocess.run(
         [sys.executable, "-m", "charlm", "train", "text.txt", "--workers", "mpi"],

@@ -1,4 +1,4 @@
-"""Optimizers against their equations, written as sums over all gradients so far, and against PyTorch's."""
+"""Optimizers against their equations, written as sums over all gradients so far, and against PyTorch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def faded(keep: float, values: Sequence[Any]) -> Any:
 
 
 def evened(matrix: Any) -> Any:
-    """What Jordan's polynomial, applied three times, makes of the singular values, from their decomposition."""
+    """The matrix whose singular values went through Jordan's polynomial three times, from the decomposition."""
     left, values, right = np.linalg.svd(np.atleast_2d(matrix), full_matrices=False)
     values = values / np.linalg.norm(values)
     for _ in range(3):
@@ -65,7 +65,7 @@ def evened(matrix: Any) -> Any:
 
 
 def expected(name: str, p: Any, gradients: Sequence[Any], rate: float) -> Any:
-    """What p becomes, from all the gradients that it has had: no memory, sums only."""
+    """p after an update, from all gradients so far: no memory, sums only."""
     g, squares, ones = gradients[-1], [past * past for past in gradients], [1.0] * len(gradients)
     match name:
         case "plain":
@@ -84,7 +84,7 @@ def expected(name: str, p: Any, gradients: Sequence[Any], rate: float) -> Any:
         p = p - rate * DECAY * p
     if name == "muon":
         return p - rate * max(p.shape) ** 0.5 * evened(g + 0.9 * faded(0.9, gradients))
-    mean = faded(0.9, gradients) / faded(0.9, ones)  # weighted means: what the corrected ones of the paper are
+    mean = faded(0.9, gradients) / faded(0.9, ones)  # weighted means are the corrected ones of the paper
     square = faded(0.999, squares) / faded(0.999, ones)
     return p - rate * mean / (np.sqrt(square) + 1e-8)
 
@@ -146,12 +146,12 @@ def test_pytorch_agrees(name: str, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("shape", [(4, 4), (3, 8), (8, 3)])
 def test_pytorch_agrees_on_muon(shape: tuple[int, int], rng: np.random.Generator) -> None:
-    """The same path as PyTorch's, in its version for the same step as AdamW's, as near as its 8-bit arithmetic can."""
+    """The same path as PyTorch's Muon, scaled to match AdamW, up to the error of its bfloat16 arithmetic."""
     torch = pytest.importorskip("torch")
     params = {"W": rng.standard_normal(shape)}
     theirs = torch.nn.Parameter(torch.tensor(params["W"]))
     ours = Muon(params, 0.9, weight_decay=DECAY)
-    other = torch.optim.Muon(  # which counts 0.2 into its rate
+    other = torch.optim.Muon(  # whose scale has the factor 0.2
         [theirs], lr=1.0, momentum=0.9, weight_decay=DECAY * 0.2, ns_steps=3, adjust_lr_fn="match_rms_adamw"
     )
     for rate in RATES:
@@ -176,7 +176,7 @@ def test_plain_descent_by_hand() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
 def test_adams_first_step_is_the_sign_of_the_gradient(size: float, dtype: type, rng: np.random.Generator) -> None:
-    """Whatever the gradient's size, each parameter's first step is as long as the learning rate, downhill."""
+    """For any size of the gradient, each parameter's first step is the learning rate, downhill."""
     params, grads = named(rng, dtype), named(rng, dtype)
     params.flat[...] = 0
     grads.flat[...] = size * np.sign(grads.flat) * (0.1 + np.abs(grads.flat))
@@ -184,8 +184,8 @@ def test_adams_first_step_is_the_sign_of_the_gradient(size: float, dtype: type, 
     np.testing.assert_allclose(params.flat, -0.125 * np.sign(grads.flat), rtol=2e-4)  # epsilon / 1e-4
 
 
-def test_decay_shrinks_weights_and_spares_biases(rng: np.random.Generator) -> None:
-    """Where the gradient is zero, AdamW multiplies matrices with 1 - rate w, and leaves vectors; w = 0 is Adam."""
+def test_decay_shrinks_weights_and_no_biases(rng: np.random.Generator) -> None:
+    """Where the gradient is zero, AdamW multiplies matrices by 1 - rate w and keeps vectors; w = 0 is Adam."""
     params, zero = named(rng), NamedArrays(SHAPES, np.float64)
     W, b = params["W"].copy(), params["b"].copy()
     Adam(params, weight_decay=0.25).update(params, zero, 0.5)
@@ -210,8 +210,8 @@ def test_memory_is_named_like_the_params(name: str, dtype: type, rng: np.random.
 
 @every_optimizer
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_memory_is_all_there_is_to_remember(name: str, dtype: type, rng: np.random.Generator) -> None:
-    """A new optimizer that is given the old one's memory goes on bit for bit as the old one would have."""
+def test_the_memory_is_the_whole_state(name: str, dtype: type, rng: np.random.Generator) -> None:
+    """A new optimizer with the old one's memory continues bit for bit as the old one."""
     one = named(rng, dtype)
     first = MAKERS[name](one)
     for _ in range(3):
@@ -233,7 +233,7 @@ def test_the_memory_is_all_there_is_to_remember(name: str, dtype: type, rng: np.
 
 @every_optimizer
 def test_updates_are_in_place(name: str, rng: np.random.Generator) -> None:
-    """The params' own memory and the optimizer's change, dtypes do not, and gradients stay as they are."""
+    """The params and the optimizer's memory change in place, dtypes stay, and so do gradients."""
     params, grads = named(rng, np.float32), named(rng, np.float32)
     before, kept_grads, flat = params.flat.copy(), grads.flat.copy(), params.flat
     optimizer = MAKERS[name](params)
@@ -249,8 +249,8 @@ def test_updates_are_in_place(name: str, rng: np.random.Generator) -> None:
 
 
 @every_optimizer
-def test_the_valley_floor_is_found(name: str) -> None:
-    """On a bowl of uneven slopes, descent with a falling rate ends at the bottom."""
+def test_the_minimum_is_found(name: str) -> None:
+    """On a quadratic of unequal curvatures, descent with a falling rate ends at the minimum."""
     params = {"p": np.array([5.0, -3.0])}
     optimizer = MAKERS[name](params)
     for step in range(800):
@@ -260,7 +260,7 @@ def test_the_valley_floor_is_found(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_by_name(name: str, rng: np.random.Generator) -> None:
-    """`make_optimizer` gives the one that is meant: each heeds what it has, see OPTIMIZERS."""
+    """`make_optimizer` gives the right one, with the settings that it has: see OPTIMIZERS."""
     makers: dict[str, Callable[[Any], Optimizer]] = {
         "muon": lambda params: Muon(params, 0.7, weight_decay=0.2),
         "sgd": lambda params: SGD(params, 0.7),
@@ -279,8 +279,21 @@ def test_optimizers_by_name(name: str, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(one.flat, two.flat)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_table_has_the_defaults_and_the_size_of_the_memory(name: str, rng: np.random.Generator) -> None:
+    """None means the default of the table; `arrays` are kept per parameter, and none without momentum."""
+    usual, params = OPTIMIZERS[name], named(rng)
+    optimizer = make_optimizer(name, params, momentum=None, weight_decay=None)
+    assert getattr(optimizer, "momentum", None) == usual.momentum
+    assert (getattr(optimizer, "weight_decay", None) or None) == usual.weight_decay
+    kept = [key for key in optimizer.memory if key != "updates"]
+    assert len(kept) == usual.arrays * len(params)
+    if usual.momentum is not None:
+        assert make_optimizer(name, params, momentum=0.0, weight_decay=None).memory == {}
+
+
 def test_an_unknown_optimizer_is_refused(rng: np.random.Generator) -> None:
-    """By its name, with the names there are."""
+    """The message has its name and the known ones."""
     with pytest.raises(ValueError, match=r"rmsprop.*'lion'"):
         make_optimizer("lion", named(rng), momentum=0.9, weight_decay=0.0)
 
@@ -292,8 +305,8 @@ def test_an_unknown_optimizer_is_refused(rng: np.random.Generator) -> None:
     scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e18]),
     seed=st.integers(0, 99),
 )
-def test_orthogonal_evens_all_directions(dtype: type, rows: int, columns: int, scale: float, seed: int) -> None:
-    """Singular values of a gradient of any size come to 0.6 to 1.3, where they are not tiny; its directions stay."""
+def test_orthogonal_makes_singular_values_equal(dtype: type, rows: int, columns: int, scale: float, seed: int) -> None:
+    """Singular values of any gradient, unless tiny, get between 0.6 and 1.3; its singular vectors stay."""
     rng = np.random.default_rng(seed)
     matrix = (scale * rng.standard_normal((rows, columns))).astype(dtype)
     result = orthogonal(matrix)
@@ -305,7 +318,7 @@ def test_orthogonal_evens_all_directions(dtype: type, rows: int, columns: int, s
         assert after.min() > 0.6 and after.max() < 1.3
 
 
-def test_orthogonal_of_nothing_is_nothing() -> None:
-    """A matrix of zeros, or without elements, has no directions."""
+def test_orthogonal_of_zeros_is_zeros() -> None:
+    """A matrix of zeros, or without elements, stays as it is."""
     np.testing.assert_array_equal(orthogonal(np.zeros((3, 4))), 0)
     assert orthogonal(np.zeros((0, 4))).shape == (0, 4)

@@ -1,4 +1,4 @@
-"""charlm beside PyTorch: the same function and the same gradients, in float64, to a relative error under 1e-9."""
+"""charlm against PyTorch: the same function and the same gradients, in float64, to a relative error under 1e-9."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from charlm.arrays import NamedArrays
+from charlm.nn.cells import make_cell
 from charlm.nn.loss import mean_squared_error
 from charlm.nn.sequence import SequenceModel
-from charlm.nn.stack import Stack, make_cell
+from charlm.nn.stack import Stack
 from charlm.optim.optimizers import Adam
 
 torch = pytest.importorskip("torch")
-torch.set_num_threads(1)  # two on a busy machine wait for each other, up to 25 times as long
+torch.set_num_threads(1)  # on a busy machine, two threads that wait for each other take up to 25 times as long
 
 T, B, D, H = 5, 4, 3, 2
 TOLERANCE = 1e-9
@@ -30,8 +31,8 @@ def torch_network(kind: str, activation: str, layers: int, bidirectional: bool, 
 
 
 def blocks(kind: str, array: np.ndarray) -> list[np.ndarray]:
-    """The gates of one PyTorch array (gates times H first), in our order and rows standing for columns."""
-    order = {"gru": (1, 0, 2), "lstm": (0, 1, 3, 2), "rnn": (0,)}[kind]  # r z n -> z r c; i f g o -> i f o g
+    """The gates of one PyTorch array (gates times H first), in our order and transposed."""
+    order = {"gru": (1, 0, 2), "lstm": (0, 1, 3, 2), "rnn": (0,)}[kind]  # r z n -> z r n; i f g o -> i f o g
     parts = np.split(array, len(order))
     return [parts[gate].T for gate in order]
 
@@ -47,12 +48,12 @@ def from_torch(kind: str, arrays: dict[str, np.ndarray], suffix: str) -> dict[st
 
 
 def our_params(kind: str, arrays: dict[str, np.ndarray], suffix: str) -> dict[str, np.ndarray]:
-    """PyTorch has two biases that add up, but for the candidate of a GRU."""
+    """The sum of PyTorch's two biases, except for the candidate of a GRU, which keeps both."""
     cell = from_torch(kind, arrays, suffix)
     b_h = cell.pop("b_h")
     if kind == "gru":
         size = len(b_h) // 3
-        cell["b_rc"] = b_h[2 * size :].copy()
+        cell["b_rn"] = b_h[2 * size :].copy()
         b_h[2 * size :] = 0
     cell["b"] = cell["b"] + b_h
     return cell
@@ -84,10 +85,10 @@ def arrays_of(network: Any, gradients: bool = False) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize(("kind", "reset", "activation"), KINDS)
-def test_stack_is_the_framework_forward_and_backward(
+def test_a_stack_is_pytorchs_forward_and_backward(
     kind: str, reset: str, activation: str, layers: int, bidirectional: bool, rng: np.random.Generator
 ) -> None:
-    """Outputs, last states, the gradients of every parameter and of the inputs."""
+    """Outputs, and the gradients of every parameter and of the inputs."""
     torch.manual_seed(layers)
     theirs = torch_network(kind, activation, layers, bidirectional)
     above = H * (1 + bidirectional)
@@ -125,16 +126,16 @@ def test_stack_is_the_framework_forward_and_backward(
         expected = from_torch(kind, arrays_of(theirs, gradients=True), suffix)
         b_h = expected.pop("b_h")
         if kind == "gru":
-            expected["b_rc"] = b_h[2 * H :]
+            expected["b_rn"] = b_h[2 * H :]
         for name, array in expected.items():
             close(grads[f"{prefix}.{name}"], array)
 
 
 @pytest.mark.parametrize(("N", "updates"), [(100, 20), (1000, 5)])
-def test_bidirectional_lstm_learns_as_the_frameworks_does(N: int, updates: int, rng: np.random.Generator) -> None:
+def test_a_bidirectional_lstm_learns_as_pytorchs_does(N: int, updates: int, rng: np.random.Generator) -> None:
     """Sequence to sequence: inputs (N, 10, 32), targets (N, 10, 1), 64 units, a dense layer, squared error.
 
-    From the same first parameters, updates of Adam give the same losses; also at the full size of the task, N = 1000.
+    From the same initial parameters, updates of Adam give the same losses; also at the full size of the task, N = 1000.
     """
     steps, features, units = 10, 32, 64
     x = rng.standard_normal((N, steps, features)).swapaxes(0, 1).copy()

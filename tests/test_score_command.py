@@ -1,4 +1,4 @@
-"""`charlm score`: what is listed, chosen and sorted, and what reaches a terminal."""
+"""`charlm score`: what it lists, chooses and sorts, and what reaches a terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from runs import charlm, charlm_command, environment, give_stdin, lanterns, run_to_end, trained_run
 
 from charlm.cli.screen import columns_of, harmless
-from charlm.scoring.units import entries
 from charlm.config import TrainSpec
-from charlm.training.new_run import new_run
 from charlm.corpus.reader import read_texts
+from charlm.scoring.units import entries
 from charlm.trained_model import load
+from charlm.training.new_run import new_run
 
 Capture = pytest.CaptureFixture[str]
 LINES = ["The lantern burns all night.\n", "\n", "qxzj vvkw jjqz xxpq zzkj wvqq\n", "The harbour sleeps, qzx.\n"]
@@ -32,7 +32,7 @@ HOSTILE = (
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test in a folder with a text of lines good and bad, and another that is all good."""
+    """Run every test in a folder with a text of good and bad lines, one of good lines, and an empty one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mixed.txt").write_text("".join(LINES))
     (tmp_path / "good.txt").write_text("The lantern burns.\nThe harbour sleeps.\n")
@@ -41,14 +41,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def records(capsys: Capture, *arguments: object) -> list[dict[str, Any]]:
-    """What is listed, as JSON."""
+    """The list, as JSON."""
     done = charlm(capsys, "score", trained_run(), *arguments, "--json")
     assert (done.code, done.err) == (0, "")
     return [json.loads(line) for line in done.out.splitlines()]
 
 
 def rows(capsys: Capture, *arguments: object) -> list[str]:
-    """What is listed, as a table without its heading."""
+    """The list, as a table without its heading."""
     return charlm(capsys, "score", trained_run(), *arguments).out.split("\n")[1:-1]
 
 
@@ -97,8 +97,8 @@ def test_chosen_and_sorted(by: str, capsys: Capture) -> None:
 
 
 def test_the_two_measures_differ(here: Path, capsys: Capture) -> None:
-    """Law: by its worst characters a good line with a bad word comes before a line that is a little odd all over; the
-    table then has a column more.
+    """Law: by its worst characters a good line with a bad word comes before a line that is a little odd throughout; the
+    table then has one more column.
     """
     (here / "two.txt").write_text(
         "The harbour sleeps all night, and the zqjzq lantern burns.\nmfgwcmpfgwmcfpgwmcfpgwmc\n"
@@ -163,13 +163,13 @@ def test_reset_and_adapt(reset: str, capsys: Capture) -> None:
         *("--per line --adapt nan", "--per line --adapt inf", "--reset line --adapt 0.1", "--reset never --per x"),
     ],
 )
-def test_options_that_make_no_sense(options: str, capsys: Capture) -> None:
+def test_impossible_options(options: str, capsys: Capture) -> None:
     """Law: one clear line, nothing on stdout."""
     assert charlm(capsys, "score", trained_run(), "mixed.txt", *options.split()).is_clear_error()
 
 
-def test_what_the_model_never_saw(here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: told once on stderr, whatever is listed: how many characters, and the first kinds by name."""
+def test_unknown_characters(here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: one line on stderr, whatever is listed: how many characters, and the first kinds by name."""
     (here / "greek.txt").write_text("The λamp: λ, μ, ν and ξ\x1b.\n", encoding="utf-8")
     sentence = (
         "The model never saw 6 of these characters, and they cost much: "
@@ -182,10 +182,8 @@ def test_what_the_model_never_saw(here: Path, capsys: Capture, monkeypatch: pyte
     assert charlm(capsys, "score", trained_run(), "good.txt").err == ""
 
 
-@pytest.mark.parametrize(
-    "options", ["--per line", "--per line --by worst --top 9 --reset line", "--per char", "--json --per line"]
-)
-def test_a_terminal_is_not_at_the_mercy_of_a_text(options: str, here: Path) -> None:
+@pytest.mark.parametrize("options", ["--per line --by worst --top 9 --reset line", "--per char", "--json --per line"])
+def test_a_text_cannot_control_a_terminal(options: str, here: Path) -> None:
     """Law: no control character of a text reaches a terminal, and no row is wider than its 80 columns."""
     name = "a name that is so long that it leaves no room for anything else.log"
     (here / name).write_text(HOSTILE, encoding="utf-8")
@@ -214,9 +212,7 @@ def test_a_terminal_is_not_at_the_mercy_of_a_text(options: str, here: Path) -> N
 
 
 def test_a_pipe_gets_whole_lines(here: Path, capsys: Capture) -> None:
-    """Law: what is no terminal gets every line whole, in one row, with nothing that a pager's terminal would obey; as
-    JSON it gets the text itself.
-    """
+    """Law: outside a terminal every line is whole, in one row, without control characters; JSON has the text itself."""
     (here / "hostile\x1b[2J.log").write_text(HOSTILE, encoding="utf-8")
     score = ("score", trained_run(), "hostile\x1b[2J.log", "--per", "line")
     shown = charlm(capsys, *score).out.split("\n")[1:-1]

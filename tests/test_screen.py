@@ -1,4 +1,4 @@
-"""What is shown on a terminal is never obeyed by it, and fits."""
+"""What is printed to a terminal has no control sequences and fits."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ PRINTABLE = ANY.map(harmless)
 
 @given(ANY)
 def test_harmless(text: str) -> None:
-    """Law: all of it is printable; what was printable stays, and the rest is as Python writes it in a string."""
+    """Law: all is printable; printable characters stay, and others are escaped as in a Python string."""
     shown = harmless(text)
     assert shown.isprintable()
     assert shown == "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 @pytest.mark.parametrize("evil", ["\x1b[2J", "\x9b2J", "\x1b]0;x\x07", "\r", "\t", "\x08", "\u202e", "\u2028", "\x85"])
-def test_what_a_terminal_obeys(evil: str) -> None:
-    """Law: no escape sequence, no movement of the cursor, no turn of direction comes through."""
+def test_control_sequences(evil: str) -> None:
+    """Law: no escape sequence, no movement of the cursor, no change of direction is left."""
     assert not any(unicodedata.category(c).startswith(("C", "Z")) for c in harmless(evil))
 
 
 def width(text: str) -> int:
+    """The columns of a text."""
     return sum(map(columns_of, text))
 
 
@@ -42,7 +43,7 @@ def test_cut(text: str, columns: int) -> None:
 
 @given(PRINTABLE, st.integers(1, 40))
 def test_cut_left(text: str, columns: int) -> None:
-    """Law: all of it, or a mark and the longest end that fits beside it."""
+    """Law: the whole text, or "…" and the longest end that fits after it."""
     part = cut_left(text, columns)
     assert width(part) <= columns
     if width(text) <= columns:
@@ -54,4 +55,5 @@ def test_cut_left(text: str, columns: int) -> None:
 
 @pytest.mark.parametrize(("character", "columns"), [("a", 1), ("é", 1), ("漢", 2), ("ｆ", 2), ("\u0301", 0), ("😀", 2)])
 def test_columns(character: str, columns: int) -> None:
+    """Law: wide characters take two columns, combining marks none."""
     assert columns_of(character) == columns

@@ -1,23 +1,22 @@
-"""Networks that read a whole sequence: what they may know, that they learn, and that train and sample refuse them."""
+"""Networks that read a whole sequence: what their outputs depend on, what they learn, and what they cannot predict."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from charlm.errors import SpecError
 from charlm.arrays import NamedArrays
+from charlm.errors import SpecError
+from charlm.nn.cells import CELLS
 from charlm.nn.loss import cross_entropy, mean_squared_error
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.nn.sequence import Cloze, SequenceModel
 from charlm.optim.optimizers import Adam
-from charlm.sampling.sample import SampleSpec, sample
-from charlm.text.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
-def test_cloze_does_not_see_the_character_it_predicts(cell: str, layers: int, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_cloze_does_not_read_the_character_it_predicts(cell: str, layers: int, rng: np.random.Generator) -> None:
     """Another character at t changes nothing at t, and changes something elsewhere on both sides."""
     T, B, V = 6, 2, 5
     model = Cloze(V, 4, layers=layers, cell=cell, dtype=np.float64)
@@ -57,8 +56,8 @@ def test_cloze_gradients_are_those_of_its_loss(rng: np.random.Generator) -> None
     np.testing.assert_allclose(grads.flat, numeric, rtol=1e-6, atol=1e-9)
 
 
-def test_cloze_fills_a_gap_that_only_the_future_tells(rng: np.random.Generator) -> None:
-    """In a text where every character is repeated once, the later copy tells the earlier one."""
+def test_cloze_predicts_a_character_from_later_ones(rng: np.random.Generator) -> None:
+    """In a text where every character is repeated once, it learns to predict the earlier copy from the later one."""
     V, T, B = 8, 20, 16
     model = Cloze(V, 16)
     params = model.initial_params(rng)
@@ -73,7 +72,7 @@ def test_cloze_fills_a_gap_that_only_the_future_tells(rng: np.random.Generator) 
 
 
 def test_bidirectional_network_fits_targets_from_both_sides(rng: np.random.Generator) -> None:
-    """Targets that depend on the step after are learned by reading in both directions, and not from the past alone."""
+    """Targets that depend on the next step are learned by reading in both directions, and not from the past alone."""
     N, T, D = 100, 10, 4
     losses = {}
     for bidirectional in (True, False):
@@ -106,9 +105,10 @@ def test_a_thousand_sequences_are_fitted(rng: np.random.Generator) -> None:
     assert loss < 0.1 * y.var()
 
 
-def test_sampling_refuses_a_network_that_sees_the_future(rng: np.random.Generator) -> None:
-    """With a sentence that says why."""
+def test_a_network_that_reads_the_future_cannot_predict_it() -> None:
+    """It is refused with a message that says why; a causal one is not."""
     model = CharLM(ModelSpec(3, 4, bidirectional=True))
     assert not model.causal
     with pytest.raises(SpecError, match="a bidirectional network has read the character that it is to predict"):
-        sample(model, model.initial_params(rng), Vocabulary("abc"), "a", SampleSpec(), rng)
+        model.require_causal()
+    CharLM(ModelSpec(3, 4)).require_causal()

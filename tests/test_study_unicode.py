@@ -1,4 +1,4 @@
-"""Random lines of Unicode of every kind are scored without inf, nan or exception."""
+"""Random lines of Unicode of every kind are scored without inf, nan or an exception."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from charlm.trained_model import load
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "study_unicode.py"
 
 
-def test_3000_lines() -> None:
-    """Law: every character costs a finite number of nats, at least 0; a million lines are scored in the same way."""
-    found = study.count(load(trained_run()), 3000, seed=1)
+def test_2000_lines() -> None:
+    """Law: every character costs a finite number of nats, at least 0."""
+    found = study.count(load(trained_run()), 2000, seed=1)
     assert found.is_good and (found.not_finite, found.negative) == (0, 0)
-    assert found.lines == 3000 and found.characters > 50_000 and found.unseen > 20_000
+    assert found.lines == 2000 and found.characters > 40_000 and found.unseen > 15_000
     assert found.most_nats < 100
 
 
 def test_the_lines_are_of_every_kind() -> None:
-    """Law: lines with one end each, that hold scalar values from all planes, and are the same for the same seed."""
+    """Law: each has one end; together they hold scalar values from all planes; the same seed gives the same lines."""
     rng, again = random.Random(5), random.Random(5)
     lines = [study.random_line(rng) for _ in range(2000)]
     assert lines == [study.random_line(again) for _ in range(2000)]
@@ -38,8 +38,8 @@ def test_the_lines_are_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize("fault", ["inf", "nan", "-1"])
-def test_what_is_wrong_is_counted(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: a model that says so makes the count bad."""
+def test_impossible_costs_are_counted(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: with one of them, the count is not good."""
     model = load(trained_run())
     surprisals = model.surprisals
 
@@ -48,13 +48,13 @@ def test_what_is_wrong_is_counted(fault: str, monkeypatch: pytest.MonkeyPatch) -
             nats[-1:] = float(fault) * (1e9 if fault == "-1" else 1)
             yield nats
 
-    monkeypatch.setattr(model, "surprisals", spoilt)
+    monkeypatch.setattr(model, surprisals.__name__, spoilt)
     assert not study.count(model, 20, seed=0).is_good
 
 
 def test_the_script(tmp_path: Path) -> None:
-    """Law: it says what it counted, and exits with 0."""
-    command = [sys.executable, SCRIPT, trained_run(), "--lines", "50", "--seed", "2"]
+    """Law: it prints the counts, and exits with 0."""
+    command = [sys.executable, str(SCRIPT), str(trained_run()), "--lines", "50", "--seed", "2"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "50 lines of" in done.stdout and "0 lines with inf or nan" in done.stdout and "MB at most" in done.stdout

@@ -13,31 +13,22 @@ import pexpect
 import pytest
 from runs import LANTERNS, TINY, bits_of_run, charlm_command, environment, run_to_end, the_command, tiny_run, wait_until
 
-from charlm.runs.checkpoint import load_checkpoint
 from charlm.corpus.corpus import read_corpus
+from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--hidden", 8, "--batch", 4, "--window", 10)
-STEPS = 3  # and as many evaluations, each of most of a second
-EVALUATED = (
-    "text.txt",
-    *SMALL,
-    "--steps",
-    STEPS,
-    "--val-fraction",
-    0.9,
-    "--val-limit",
-    10**7,
-    "--quiet",
-    "--out",
-    "run",
-)
+STEPS = 3  # and as many evaluations, each of a third of a second or more
+VALIDATION = ("--val-fraction", 0.9, "--val-limit", 10**7)
+EVALUATED = ("text.txt", *SMALL, "--steps", STEPS, *VALIDATION, "--quiet", "--out", "run")
 SPEC = replace(TINY, steps=STEPS, val_fraction=0.9, val_limit=10**7, evaluations=20, reports=200)
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    (tmp_path / "text.txt").write_bytes(LANTERNS.read_bytes() * 100)
+    (tmp_path / "text.txt").write_bytes(LANTERNS.read_bytes() * 40)
     return tmp_path
 
 
@@ -46,7 +37,7 @@ Terminal = Callable[..., Any]
 
 @pytest.fixture
 def terminal(here: Path) -> Iterator[Terminal]:
-    """Starts `charlm train` in a terminal of its own; whatever still runs at the end is ended."""
+    """Starts `charlm train` in a terminal of its own; what still runs at the end is killed."""
     children = []
 
     def typed(*arguments: object) -> Any:
@@ -63,7 +54,7 @@ def terminal(here: Path) -> Iterator[Terminal]:
 
 
 def code_of(child: Any) -> int | None:
-    """The exit code, when all that it shows has come."""
+    """The exit code, after all output."""
     child.expect(pexpect.EOF)
     child.close()
     code: int | None = child.exitstatus
@@ -71,13 +62,13 @@ def code_of(child: Any) -> int | None:
 
 
 def in_an_evaluation(run: Path) -> None:
-    """Wait until the second evaluation has begun: the first picture is drawn, and an update takes no time."""
+    """Wait until the second evaluation has begun: the first picture is drawn, and an update takes little time."""
     wait_until((run / "loss.png").exists)
-    time.sleep(0.2)
+    time.sleep(0.1)
 
 
 def test_at_the_bar(terminal: Terminal, here: Path) -> None:
-    """Law: it says that it saves, saves, prints the command; 130; typed in the same terminal, that goes on."""
+    """Law: a message, a checkpoint, the command that resumes, and 130; typed in a terminal, the command resumes."""
     child = terminal(LANTERNS, *SMALL, "--steps", 10**5, "--out", "run")
     child.expect(r"%\|")
     child.sendintr()
@@ -92,9 +83,9 @@ def test_at_the_bar(terminal: Terminal, here: Path) -> None:
 
 
 def test_in_the_first_update(terminal: Terminal, here: Path) -> None:
-    """Law: that one is finished and saved."""
-    child = terminal(LANTERNS, "--hidden", 512, "--batch", 64, "--window", 200, "--minutes", 600, "--out", "run")
-    wait_until((here / "run" / "metrics.jsonl").exists)  # what training writes before its first update
+    """Law: it is finished and saved."""
+    child = terminal(LANTERNS, "--hidden", 512, "--batch", 64, "--window", 100, "--minutes", 600, "--out", "run")
+    wait_until((here / "run" / "metrics.jsonl").exists)  # written before the first update
     child.sendintr()
     assert code_of(child) == 130 and "Traceback" not in child.before
     assert the_command(child.before)[3:] == ["train", "--resume", "run"]
@@ -102,7 +93,7 @@ def test_in_the_first_update(terminal: Terminal, here: Path) -> None:
 
 
 def test_in_an_evaluation(terminal: Terminal, here: Path) -> None:
-    """Law: that one is finished and kept; gone on with, all is as in a run that never stopped."""
+    """Law: it is finished and kept; resumed, the run comes to the bits of one that never stopped."""
     child = terminal(*EVALUATED)
     in_an_evaluation(here / "run")
     child.sendintr()
@@ -116,7 +107,7 @@ def test_in_an_evaluation(terminal: Terminal, here: Path) -> None:
 
 
 def test_twice_in_an_evaluation(terminal: Terminal, here: Path) -> None:
-    """Law: the second time it leaves at once, unsaved; what was saved before is whole and can be gone on with."""
+    """Law: the second one ends the process at once, unsaved; the checkpoints are whole, and the run can be resumed."""
     child = terminal(*EVALUATED)
     in_an_evaluation(here / "run")
     child.sendintr()

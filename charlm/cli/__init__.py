@@ -1,4 +1,4 @@
-"""The counter: parse, call, print. One file per command, each loaded only when it is used."""
+"""The command line: parse, call, print. One file per command, imported when it is used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMANDS = {
     "train": "Train a model on a text.",
     "sample": "Write text that continues a seed text.",
     "plot": "Draw the loss of one or several runs.",
-    "score": "Tell how well a model predicts a text.",
+    "score": "Measure how well a model predicts a text.",
     "inspect": "Show what the hidden units of a model follow.",
     "info": "Show a run: sizes, vocabulary, where it stands.",
 }
@@ -28,14 +28,14 @@ STOPPED_BY_CTRL_C = 130
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when asked for: `charlm --help` loads none of them."""
+    """A group that imports a command when it is used; `charlm --help` imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which people meet them."""
+        """The names of the commands, in the order in which one uses them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command's file."""
+        """A command, imported from its file; None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"charlm.cli.{cmd_name}").command
@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands' short helps, without importing them."""
+        """Write the short help of every command, without importing it."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -79,9 +79,9 @@ def charlm() -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 error, 2 usage, 3 a network exploded, 130 or 143 stopped by a signal."""
+    """Run the command line and exit: 0 done, 1 error, 2 usage, 3 training diverged, 130 or 143 stopped by a signal."""
     prepare_streams()
-    with suppress(ValueError):  # only the main thread may; elsewhere somebody else sees to signals
+    with suppress(ValueError):  # only the main thread may set a handler
         signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _exit_code(list(sys.argv[1:] if arguments is None else arguments))
@@ -93,13 +93,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _exit_code(arguments: list[str]) -> int:
     debug: dict[str, Any] = {}
     try:
-        if any("\0" in argument for argument in arguments):  # no shell gives one, but programs may
+        if any("\0" in argument for argument in arguments):  # impossible from a shell, but not from a program
             raise click.UsageError("an argument holds a NUL character: leave it out")
         with charlm.make_context("charlm", arguments) as ctx:
             debug = ctx.meta
             charlm.invoke(ctx)
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         return 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -124,6 +124,6 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}; use a smaller --hidden, --batch or --window"
-    if isinstance(error, OSError) and error.filename is None:  # files are told by the rooms that open them
-        return f"cannot write to standard output: {error.strerror}; free some space, or send it to another place"
+    if isinstance(error, OSError) and error.filename is None:  # those of files name them
+        return f"cannot write to standard output: {error.strerror}; free some space, or write to another place"
     return " ".join(str(error).split())

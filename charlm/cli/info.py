@@ -16,11 +16,11 @@ from charlm.cli.arguments import run_or_newest
 
 @click.command("info", short_help="Show a run: sizes, vocabulary, where it stands.")
 @click.argument("run", required=False, type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(run: str | None, as_json: bool) -> None:
     """Show a run or a checkpoint file: sizes, parameters, vocabulary, where training stands, files.
 
-    RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints.
+    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints.
     """
     path = run_or_newest(run)
     facts = _checkpoint_facts(path) if path.is_file() else _run_facts(Run.open(path))
@@ -62,7 +62,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
     if isinstance(value, str):
-        with suppress(UnicodeEncodeError):  # a file name is text, whatever the locale made of its bytes
+        with suppress(UnicodeEncodeError):  # a file name, whose bytes the locale may not know
             value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return value if value.isprintable() else ascii(value)[1:-1] if value.isascii() else repr(value)[1:-1]
     if isinstance(value, bool):

@@ -17,7 +17,7 @@ from charlm.cli.arguments import run_and_files
 @click.command("inspect", short_help="Show what the hidden units of a model follow.")
 @click.argument("arguments", nargs=-1, metavar="[RUN] FILE", type=click.Path(allow_dash=True))
 @click.option(
-    "--units", default=SHOWN_UNITS, show_default=True, type=click.IntRange(1, MOST_UNITS), help="How many to show."
+    "--units", default=SHOWN_UNITS, show_default=True, type=click.IntRange(1, MOST_UNITS), help="Units to show."
 )
 @click.option(
     "-o",
@@ -25,16 +25,16 @@ from charlm.cli.arguments import run_and_files
     default="inspect.html",
     show_default=True,
     type=click.Path(),
-    help="What to write: .html, a page to explore; .png, .svg or .pdf, a picture.",
+    help="File to write: an interactive page (.html) or a picture (.png, .svg, .pdf).",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON, one object a unit.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per unit.")
 def command(arguments: tuple[str, ...], units: int, output: str, as_json: bool) -> None:
-    """Show what the hidden units of a model follow in a text, and how far its gates are open.
+    """Show what the hidden units of a model follow in a text, and how often its gates are open.
 
-    RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints. FILE is a text, .gz, a
-    folder of .txt, or - for standard input; its first 100,000 characters are read. Units are chosen by their
-    correlation with what a reader could name: the position in a line, capitals, the names of speakers, quotation
-    marks.
+    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. FILE is a text, .gz, a
+    folder of .txt, or - for standard input; its first 100,000 characters are read. The units shown are those with the
+    highest correlation with a feature that a reader can name: the position in a line, capitals, the names of speakers,
+    quotation marks.
     """
     run, files = run_and_files(arguments)
     if len(files) > 1 or (not files and sys.stdin.isatty()):

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a run is trained: finish the step, save, and leave."""
+"""SIGINT and SIGTERM during training: finish the step, save, and exit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Inside the `with` block the first signal is only noted in `signal`; a second one ends the process at once."""
+    """Inside the `with` block the first signal is only stored in `signal`; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -30,10 +30,10 @@ class Interrupts:
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            # Files are replaced whole or not at all, so leaving between any two instructions loses nothing else.
+            # Files are replaced whole or not at all, so an exit between any two instructions leaves them readable.
             os._exit(128 + number)
         self.signal = number
-        # Not through sys.stderr: the signal may have come in the middle of a write to it. An error here would come out
-        # in the middle of an update; and the reader, `tee` perhaps, may have gone by the same Ctrl-C.
+        # Not through sys.stderr: the signal may have interrupted a write to it. An error here would be raised in the
+        # middle of an update; the same Ctrl-C may have ended the reader of stderr, such as `tee`.
         with suppress(OSError):
             os.write(2, b"\nFinishing the step and saving ... (once more to leave at once)\n")

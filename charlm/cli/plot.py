@@ -17,21 +17,21 @@ from charlm.plotting.terminal import ASCII, BLOCKS, COLUMNS
 
 @click.command("plot", short_help="Draw the loss of one or several runs.")
 @click.argument("runs", nargs=-1, type=click.Path())
-@click.option("-o", "--output", default="loss.png", show_default=True, type=click.Path(), help="The picture to write.")
+@click.option("-o", "--output", default="loss.png", show_default=True, type=click.Path(), help="Picture to write.")
 @click.option(
     "--against",
     default="steps",
     show_default=True,
     type=click.Choice(["steps", "characters", "minutes"]),
-    help="What the curves are drawn against.",
+    help="The x axis.",
 )
-@click.option("--terminal", is_flag=True, help="Print the curves as text, and write no picture.")
+@click.option("--terminal", is_flag=True, help="Print the curves as text instead of writing a picture.")
 @click.pass_context
 def command(ctx: click.Context, /, runs: tuple[str, ...], output: str, against: str, terminal: bool) -> None:
     """Draw the training and validation loss of one or several runs in one picture.
 
-    RUNS are run directories; left out, the newest run under ./checkpoints. The ending of the output chooses the
-    format: .png, .svg or .pdf.
+    RUNS are run directories; by default the newest run under ./checkpoints. The suffix of the output sets the format:
+    .png, .svg or .pdf.
     """
     paths = [run_or_newest(run) for run in runs or (None,)]
     if not terminal:
@@ -46,7 +46,7 @@ def command(ctx: click.Context, /, runs: tuple[str, ...], output: str, against: 
 
 
 def curve_of(run: str | Path, against: str = "steps") -> str:
-    """The loss of a run as text that standard output can show."""
+    """The loss of a run as lines of text that standard output can show."""
     columns = min(COLUMNS, shutil.get_terminal_size().columns) if sys.stdout.isatty() else COLUMNS
     marks = BLOCKS if shows("".join(BLOCKS)) else ASCII
     return terminal_curve(run, against=against, columns=columns, marks=marks)

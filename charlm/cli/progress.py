@@ -1,4 +1,4 @@
-"""What `charlm train` shows while it trains: a bar in a terminal, plain lines in a pipe, samples, the picture."""
+"""The progress of `charlm train`: a bar in a terminal, plain lines in a pipe, samples, and the picture of the loss."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from charlm import Corpus, Progress, Run, load, plot
 BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 SAMPLE_LENGTH = 120
 SAMPLE_LINES = 5
-DRAWING_SHARE = 0.02  # of the time may go into the picture
+DRAWING_SHARE = 0.02  # of the time, at most, is spent on the picture
 
 
 class Watcher:
-    """Shows progress on stderr. The first picture comes early; others that would take too much time are left out, but
-    for the one at the end.
+    """Prints progress to stderr, and draws the picture after evaluations, unless that would take more than
+    DRAWING_SHARE of the time, and at the end.
     """
 
     def __init__(self, run: Run, corpus: Corpus, quiet: bool) -> None:
@@ -68,7 +68,7 @@ class Watcher:
             self._draw()
 
     def _begin(self, progress: Progress) -> None:
-        """Say what is trained, now that training has begun and nothing refused it."""
+        """Print the size of the text; not before the first update, since training may be refused."""
         corpus = self.corpus
         if not self.quiet:
             click.echo(
@@ -94,7 +94,7 @@ class Watcher:
 
 
 def _figures(progress: Progress) -> str:
-    """The end of the bar, short enough for a terminal of 80 columns."""
+    """The text at the end of the bar, short enough for 80 columns."""
     validation = f" val {progress.validation_nats:.3f}" if progress.validation_nats is not None else ""
     return f"loss {progress.nats:.3f}{validation} {progress.chars_per_second / 1000:.0f}k char/s"
 

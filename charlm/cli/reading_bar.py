@@ -1,4 +1,4 @@
-"""A bar while a text is read, for texts that take their time."""
+"""A progress bar while a large text is read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-DELAY = 0.5  # seconds; whoever waits less needs no bar
+DELAY = 0.5  # seconds before the bar appears
 
 
 @contextmanager
 def reading_bar(quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """What `read_corpus` tells its progress: on stderr, in a terminal, gone when the text has been read."""
+    """The `progress` argument of `read_corpus`: shows a bar on stderr in a terminal, and removes it at the end."""
     with tqdm(
         desc="Reading the text",
         unit="B",

@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from charlm import Novelty, SampleSpec, TrainingText, Unseen, blas_threads, load
+from charlm import Novelty, SampleSpec, TrainedModel, TrainingText, Unseen, blas_threads, load
 from charlm.analysis.memorisation import SPAN
-from charlm.cli.arguments import as_utf8, mix_option, run_or_newest, say_mix
+from charlm.cli.arguments import as_utf8, mix_option, run_or_newest, show_mix
 
-MOST_AT_ONCE = 64  # samples written side by side
-MOST_SHOWN = 80  # characters of a copied run
-FLUSH_SECONDS = 0.03  # a reader sees characters as they come, and no time goes into telling it of every one
+MOST_AT_ONCE = 64  # samples generated in parallel
+MOST_SHOWN = 80  # characters of the longest copy
+FLUSH_SECONDS = 0.03  # flushing every character would take longer than generating it
 
 
 @click.command("sample", short_help="Write text that continues a seed text.")
@@ -26,32 +26,32 @@ FLUSH_SECONDS = 0.03  # a reader sees characters as they come, and no time goes 
     "--seed",
     default="",
     callback=as_utf8,
-    help="Seed text: one character or many to continue from. "
-    "(The seed of the random numbers is --rng-seed.)  [default: the start of a line]",
+    help="Seed text to continue, one character or more. (The random seed is --rng-seed.)  "
+    "[default: the start of a line]",
 )
-@click.option("-n", "--length", default=SampleSpec.length, show_default=True, help="Characters after the seed text.")
+@click.option("-n", "--length", default=SampleSpec.length, show_default=True, help="Characters to add.")
 @click.option(
     "--temperature",
     default=SampleSpec.temperature,
     show_default=True,
-    help="Below 1 is more cautious, above 1 more daring, 0 takes the likeliest.",
+    help="Below 1: less varied; above 1: more varied; 0: always the most likely character.",
 )
-@click.option("--top-k", type=int, help="Choose among the K likeliest characters only.")
-@click.option("--top-p", type=float, help="Choose among the likeliest that together reach this probability.")
-@click.option("--stop", callback=as_utf8, help="End before this string; $'\\n' is a line end.")
+@click.option("--top-k", type=int, help="Sample from the K most likely characters only.")
+@click.option("--top-p", type=float, help="Sample from the most likely characters only, up to this total probability.")
+@click.option("--stop", callback=as_utf8, help="Stop before this string; $'\\n' is a line end.")
 @click.option(
     "--rng-seed",
     type=click.IntRange(min=0),
-    help="Random seed: the same number gives the same sample.  [default: a new one each time, said on stderr]",
+    help="Random seed: the same number gives the same sample.  [default: a new one each time, printed to stderr]",
 )
 @mix_option
-@click.option("--count", default=1, show_default=True, type=click.IntRange(min=1), help="How many samples.")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(min=1), help="Number of samples.")
 @click.option(
     "--novelty",
     is_flag=True,
-    help="Tell on standard error what was copied from the training text, which must still be there.",
+    help="Print to stderr what was copied from the training text, which must still be available.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a sample.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per sample.")
 def command(
     run: str | None,
     seed: str,
@@ -66,49 +66,69 @@ def command(
     novelty: bool,
     as_json: bool,
 ) -> None:
-    """Write text that continues a seed text, as it is generated.
+    """Write text that continues a seed text, character by character as it is generated.
 
-    RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints. Only the sample goes
-    to standard output. Several samples are each ended by a line end.
+    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. Only the sample goes to
+    standard output. With --count, each sample ends with a line end.
     """
     spec = SampleSpec(length, temperature, top_k, top_p, stop)
     path = run_or_newest(run)
     model = load(path, mix=mix)
     learned_from = TrainingText.of(path) if novelty else None
-    say_mix(model)
+    show_mix(model)
     unseen = Unseen(model.vocabulary)
     unseen.add(seed)
     if unseen.characters:
-        click.echo(f"The model never saw {unseen.names}: read as a character that is rare", err=True)
+        click.echo(f"The model never saw {unseen.names}: read as the unknown character", err=True)
     if rng_seed is None:
         rng_seed = secrets.randbelow(2**32)
         click.echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)
 
-    with blas_threads(1 if count == 1 else None):  # a step of one stream is too little work to share
+    with blas_threads(1 if count == 1 else None):  # one sample is too little work for several threads
         if count == 1 and not as_json:
-            text = _stream(seed, model.sample(seed, spec, rng_seed=(rng_seed, 0)))
-            if sys.stdout.isatty() and (seed + text)[-1:] != "\n":
-                sys.stdout.write("\n")
-            sys.stdout.flush()
-            if learned_from:
-                _say_novelty(learned_from.novelty(text))
-            return
-        for first in range(0, count, MOST_AT_ONCE):
-            numbers = range(first, min(first + MOST_AT_ONCE, count))
-            texts = model.samples(seed, spec, rng_seed=rng_seed, numbers=numbers)
-            for number, text in zip(numbers, texts, strict=True):
-                found = learned_from.novelty(text) if learned_from else None
-                if as_json:
-                    record = {"text": seed + text, "seed": seed, "rng_seed": rng_seed, "number": number}
-                    click.echo(json.dumps(record | _figures(found), ensure_ascii=False))
-                    continue
-                click.echo(seed + text, nl=not (seed + text).endswith("\n"))
-                if found:
-                    _say_novelty(found)
+            _show_one(model, seed, spec, rng_seed, learned_from)
+        else:
+            _show_all(model, seed, spec, rng_seed, count, learned_from, as_json)
+
+
+def _show_one(
+    model: TrainedModel, seed: str, spec: SampleSpec, rng_seed: int, learned_from: TrainingText | None
+) -> None:
+    """Write one sample while it is generated."""
+    text = _stream(seed, model.sample(seed, spec, rng_seed=(rng_seed, 0)))
+    if sys.stdout.isatty() and (seed + text)[-1:] != "\n":
+        sys.stdout.write("\n")
+    sys.stdout.flush()
+    if learned_from:
+        _show_novelty(learned_from.novelty(text))
+
+
+def _show_all(
+    model: TrainedModel,
+    seed: str,
+    spec: SampleSpec,
+    rng_seed: int,
+    count: int,
+    learned_from: TrainingText | None,
+    as_json: bool,
+) -> None:
+    """Write samples, each when it is complete; MOST_AT_ONCE are generated in parallel."""
+    for first in range(0, count, MOST_AT_ONCE):
+        numbers = range(first, min(first + MOST_AT_ONCE, count))
+        texts = model.samples(seed, spec, rng_seed=rng_seed, numbers=numbers)
+        for number, text in zip(numbers, texts, strict=True):
+            found = learned_from.novelty(text) if learned_from else None
+            if as_json:
+                record = {"text": seed + text, "seed": seed, "rng_seed": rng_seed, "number": number}
+                click.echo(json.dumps(record | _figures(found), ensure_ascii=False))
+                continue
+            click.echo(seed + text, nl=not (seed + text).endswith("\n"))
+            if found:
+                _show_novelty(found)
 
 
 def _stream(seed: str, characters: Iterator[str]) -> str:
-    """Write the seed text and the characters as they come; returns them."""
+    """Write the seed text, then each character when it comes; returns the characters."""
     sys.stdout.write(seed)
     sys.stdout.flush()
     text, flushed = [], time.monotonic()
@@ -122,12 +142,12 @@ def _stream(seed: str, characters: Iterator[str]) -> str:
 
 
 def _figures(found: Novelty | None) -> dict[str, Any]:
-    """For --json."""
+    """The fields of --json for --novelty."""
     return {"copied": found.copied, f"new_{SPAN}grams": found.share} if found else {}
 
 
-def _say_novelty(found: Novelty) -> None:
-    """On stderr, what a sample has in common with the training text."""
+def _show_novelty(found: Novelty) -> None:
+    """Print to stderr what a sample has in common with the training text."""
     copied = repr(found.copied)
     if len(copied) > MOST_SHOWN:
         copied = f"{copied[: MOST_SHOWN - 4]}...{copied[-1]}"

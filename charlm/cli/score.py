@@ -8,46 +8,48 @@ from collections.abc import Iterable, Iterator
 import click
 
 from charlm import SurprisalPage, Text, Unseen, clean_up_notes, entries, load, ranked, read_texts
-from charlm.cli.arguments import mix_option, run_and_files, say_mix
+from charlm.cli.arguments import mix_option, run_and_files, show_mix
 from charlm.cli.score_report import show_list, show_total
 from charlm.predict.dynamic_evaluation import MOST_RATE, USUAL_RATE
 from charlm.scoring.ranking import MEASURES
 from charlm.scoring.units import RESETS_OF_STATE, UNITS
 
 
-@click.command("score", short_help="Tell how well a model predicts a text.")
+@click.command("score", short_help="Measure how well a model predicts a text.")
 @click.argument("arguments", nargs=-1, metavar="[RUN] [FILE]...", type=click.Path(allow_dash=True))
 @click.option(
     "--per",
     default="total",
     show_default=True,
     type=click.Choice(["total", *UNITS]),
-    help="One result in all, or one for each file, line or character.",
+    help="One result in total, or one per file, line or character.",
 )
 @click.option(
     "--reset",
     default="file",
     show_default=True,
     type=click.Choice(RESETS_OF_STATE),
-    help="Where the model forgets what it has read and starts anew.",
+    help="When the state of the model is reset: never, at each file, or at each line.",
 )
 @click.option(
     "--by",
     default="mean",
     show_default=True,
     type=click.Choice(MEASURES),
-    help="What lines are chosen and sorted by: bits per character of all their characters, or of the tenth that cost "
-    "most, which finds a few wrong characters in a good line.",
+    help="What lines are selected and sorted by: bits per character of the whole line, or of the tenth of its "
+    "characters that cost most, which finds a few wrong characters in a good line.",
 )
-@click.option("--top", type=click.IntRange(min=1), metavar="N", help="The N most surprising only, these first.")
-@click.option("--sort", is_flag=True, help="The most surprising first; all are held in memory.")
-@click.option("--above", type=float, metavar="BITS", help="Only what costs more bits per character than this.")
-@click.option("--below", type=float, metavar="BITS", help="Only what costs fewer bits per character than this.")
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="N", help="The N most surprising only, most surprising first."
+)
+@click.option("--sort", is_flag=True, help="Most surprising first; all are held in memory.")
+@click.option("--above", type=float, metavar="BITS", help="Only those with more bits per character.")
+@click.option("--below", type=float, metavar="BITS", help="Only those with fewer bits per character.")
 @click.option(
     "--adapt",
     type=click.FloatRange(min=0, max=MOST_RATE, min_open=True),
     metavar="RATE",
-    help="Also show the result of a model that learns from what it has scored, at this learning rate; "
+    help="Also show the result of dynamic evaluation: the model learns from what it has scored, at this learning rate; "
     f"{USUAL_RATE:g} is usual. The model file does not change.",
 )
 @mix_option
@@ -55,9 +57,9 @@ from charlm.scoring.units import RESETS_OF_STATE, UNITS
     "--html",
     type=click.Path(),
     metavar="OUT",
-    help="Write a page that shows the text coloured by surprisal, and what was expected at every character.",
+    help="Write a page that shows the text coloured by surprisal, and what the model expected at each character.",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON, one object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 def command(
     arguments: tuple[str, ...],
     per: str,
@@ -72,30 +74,30 @@ def command(
     html: str | None,
     as_json: bool,
 ) -> None:
-    """Tell how well a model predicts texts: nats and bits per character, perplexity.
+    """Measure how well a model predicts texts: nats and bits per character, perplexity.
 
-    RUN is a run directory or a checkpoint file; left out, the newest run under ./checkpoints. FILES are texts, .gz,
-    folders of .txt, or - for standard input, as in charlm train. Text of any length is read at bounded memory, and
-    every character has a probability, those that the model never saw, too; how many these were is said on stderr.
+    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. FILES are texts, .gz,
+    folders of .txt, or - for standard input, as in charlm train. Memory is bounded for texts of any length. Characters
+    that the model does not know have a probability, too; their number is printed to stderr.
 
     \b
-    charlm score --per line --reset line --by worst --top 20 a.log    odd lines
-    charlm score --per file --sort letters/                           odd texts
+    charlm score --per line --reset line --by worst --top 20 a.log  unusual lines
+    charlm score --per file --sort letters/                         unusual texts
     """
     run, files = run_and_files(arguments)
     if not files and sys.stdin.isatty():
         raise click.UsageError("no FILE to score: name one, or pipe a text in")
     if per == "total" and (top, sort, above, below) != (None, False, None, None):
-        raise click.UsageError("--top, --sort, --above and --below choose among files, lines or characters: add --per")
+        raise click.UsageError("--top, --sort, --above and --below select files, lines or characters: add --per")
     if by == "worst" and per != "line":
-        raise click.UsageError("--by worst is of lines: add --per line")
+        raise click.UsageError("--by worst selects lines: add --per line")
     if adapt and reset == "line":
-        raise click.UsageError("--adapt learns from line to line: leave --reset line out")
+        raise click.UsageError("--adapt learns across lines: leave out --reset line")
     if adapt and html:
-        raise click.UsageError("--html shows the model as it was trained: leave --adapt out")
+        raise click.UsageError("--html shows the model without --adapt: leave one out")
     page = SurprisalPage(html) if html else None
     model = load(run, mix=mix)
-    texts, unseen = _Noted(read_texts(files or ["-"])), Unseen(model.vocabulary)
+    texts, unseen = _Kept(read_texts(files or ["-"])), Unseen(model.vocabulary)
     sources = unseen.of(page.of(texts) if page else texts)
     found = entries(model, sources, "file" if per == "total" else per, reset=reset, adapt=adapt or 0.0)
     if per == "total":
@@ -104,13 +106,13 @@ def command(
         show_list(ranked(found, by=by, top=top, sort=sort, above=above, below=below), per, by, as_json)
     if page:
         click.echo(page.write(model, reset=reset), err=True)
-    say_mix(model)
+    show_mix(model)
     for note in filter(None, [*clean_up_notes(texts.seen), str(unseen)]):
         click.echo(note, err=True)
 
 
-class _Noted:
-    """Texts, once more; what was changed in them is known when they have been read."""
+class _Kept:
+    """Texts, kept for the notes on their clean-up, which is known only when they have been read."""
 
     def __init__(self, texts: Iterable[Text]) -> None:
         self.seen: list[Text] = []

@@ -1,4 +1,4 @@
-"""What `charlm score` prints: a total, a table, or JSON."""
+"""The output of `charlm score`: a total, a table, or JSON."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import Any
 
 import click
 
-from charlm import Entry, Score
+from charlm import CharlmError, Entry, Score
 from charlm.cli.screen import cut, cut_left, harmless, screen_width
-from charlm.errors import CorpusError
 
-SOURCE_SHARE = 3  # a file's name takes at most a third of a row on a screen: the text is what people look for
+SOURCE_SHARE = 3  # in a terminal a file's name takes at most a third of a row, and leaves room for the text
 
 
 def show_total(found: Iterable[Entry], as_json: bool) -> None:
-    """All entries as one result. Raises CorpusError where they have no characters."""
-    total, adapted = Score(0, 0.0), None
-    for entry in found:
-        total += entry.score
-        if entry.adapted is not None:
-            adapted = (adapted or Score(0, 0.0)) + entry.adapted
+    """Print one result for all entries. Raises CharlmError if they have no characters."""
+    scored = list(found)
+    total = sum((entry.score for entry in scored), Score(0, 0.0))
+    of_adapting = [entry.adapted for entry in scored if entry.adapted is not None]
+    adapted = sum(of_adapting, Score(0, 0.0)) if of_adapting else None
     if not total.characters:
-        raise CorpusError("the text is empty: there is nothing to score; name a text with at least one character")
+        raise CharlmError("the text is empty, so there is nothing to score: give a text of at least one character")
     if as_json:
         click.echo(json.dumps(_figures(total) | ({"adapted": _figures(adapted)} if adapted else {})))
         return
@@ -40,7 +38,7 @@ def show_total(found: Iterable[Entry], as_json: bool) -> None:
 
 
 def show_list(found: Iterable[Entry], per: str, by: str, as_json: bool) -> None:
-    """A row or a JSON object for each entry, as they come. A row is one line whatever a text holds, cut on a screen."""
+    """Print a row or a JSON object per entry, as it comes. A row is always one line, and cut in a terminal."""
     width = screen_width()
     for number, entry in enumerate(found):
         if as_json:
@@ -62,7 +60,7 @@ def _row(entry: Entry, per: str, by: str, width: int | None) -> str:
     scores = [entry.score, entry.adapted, entry.worst if by == "worst" else None]
     row = "".join(f"{_rate(score):>10}" for score in scores if score)
     text = entry.text.removesuffix("\n") if per == "line" else entry.text
-    source, text = harmless(entry.source), harmless(text)  # in a pipe, too: it may end in a pager, on a screen
+    source, text = harmless(entry.source), harmless(text)  # in a pipe, too: its reader may be a pager
     if width is not None and per != "file":
         source = cut_left(source, width // SOURCE_SHARE)
     if per == "file":

@@ -1,4 +1,4 @@
-"""Standard input, output and error as the counter wants them: open, in UTF-8, and nothing to complain of at the end."""
+"""Standard input, output and error as the command line needs them: open, in UTF-8, and closed without a message."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import IO, Any
 
 FILE_NAMES = "charlm-file-names"
 
-_encoding_of_stdout = "utf-8"  # as it was when it came
+_encoding_of_stdout = "utf-8"  # before prepare_streams changed it
 
 
 def prepare_streams() -> None:
-    """Make all three ready, whatever the caller and the locale did to them."""
+    """Prepare all three, whatever the caller and the locale did to them."""
     global _encoding_of_stdout
-    _open_what_is_closed()
-    is_the_process_s = sys.stderr is sys.__stderr__  # and not what somebody put in its place
-    if is_the_process_s and not sys.stderr.isatty():
+    _replace_closed()
+    is_original = sys.stderr is sys.__stderr__  # not a replacement, such as a test's
+    if is_original and not sys.stderr.isatty():
         sys.stderr = io.TextIOWrapper(_Unfailing(sys.stderr.fileno(), "w", closefd=False), write_through=True)
     codecs.register_error(FILE_NAMES, _bytes_of_a_name)
     _encoding_of_stdout = sys.stdout.encoding or "utf-8"
     for stream in (sys.stdout, sys.stderr):
-        _speak_utf8(stream)
+        _encode_as_utf8(stream)
 
 
 def shows(text: str) -> bool:
-    """Whether standard output had these characters before `prepare_streams` made it UTF-8: a terminal may not."""
+    """Whether standard output could encode a text before `prepare_streams` made it UTF-8, so a terminal shows it."""
     try:
         text.encode(_encoding_of_stdout)
     except UnicodeEncodeError:
@@ -38,7 +38,7 @@ def shows(text: str) -> bool:
 
 
 def drop_unwritten() -> None:
-    """Give up what standard output does not take: Python tries again at its end, and would complain."""
+    """Drop what cannot be written to standard output: Python tries again at exit, and would print an error."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -47,7 +47,7 @@ def drop_unwritten() -> None:
 
 
 class _Unfailing(io.FileIO):
-    """Standard error where it is no terminal: what nobody can read, `2>&1 | head` perhaps, is no reason to stop."""
+    """Standard error that is not a terminal: errors are ignored, since a reader such as `2>&1 | head` may have left."""
 
     def write(self, data: Any) -> int:
         try:
@@ -56,24 +56,24 @@ class _Unfailing(io.FileIO):
             return len(data)
 
 
-def _open_what_is_closed() -> None:
-    """A stream that the caller closed (`>&-`, `<&-`) is an empty one."""
+def _replace_closed() -> None:
+    """Replace a stream that the caller closed (`>&-`, `<&-`) by the null device."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - open as long as the process
             setattr(sys, name, nothing)
 
 
-def _speak_utf8(stream: IO[str]) -> None:
-    """Text is UTF-8 whatever the locale; a terminal that is not shows what it can."""
+def _encode_as_utf8(stream: IO[str]) -> None:
+    """Encode text as UTF-8 in any locale."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(encoding="utf-8", errors=FILE_NAMES)
 
 
 def _bytes_of_a_name(error: UnicodeError) -> tuple[str | bytes, int]:
-    """A codec's error handler: bytes of a file name that Python could not decode go out as they came in.
+    """A codec's error handler: bytes of a file name that Python could not decode are written unchanged.
 
-    So a name is shown right in the C locale, too, and a command that is printed can be typed. The rest is escaped.
+    So a name is right in the C locale, too, and a printed command can be typed. Other surrogates are escaped.
     """
     assert isinstance(error, UnicodeEncodeError)
     code = ord(error.object[error.start])

@@ -1,10 +1,10 @@
-"""How `charlm train` comes to a run: a new one, one that goes on from a model, or one that is taken up again."""
+"""The run of `charlm train`: a new one, a new one that starts from a model, or one that is resumed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -25,57 +25,66 @@ from charlm import (
 from charlm.cli.reading_bar import reading_bar
 from charlm.nn.cells import CELLS
 from charlm.optim.optimizers import OPTIMIZERS
+from charlm.training.auto_config import PRESETS
 
 NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
 BUDGET = ("minutes", "steps", "epochs")
 WITH_RESUME = {*BUDGET, "sources", "resume", "workers", "threads", "quiet", "as_json"}
-OPTIONS = {"learning_rate": "--lr", "origin": "--from"}  # whose names differ
-
-Begun = tuple[Corpus, Run, list[str]]
+OPTIONS = {"learning_rate": "--lr", "origin": "--from"}  # those not named after their parameter
 
 
-def model_to_go_on_from(origin: str, given: set[str], settings: dict[str, Any]) -> TrainedModel:
-    """The model of --from; its sizes take the place of those in `settings`.
+class Setup(NamedTuple):
+    """A run to train, its corpus, and notes to print before training."""
 
-    Raises UsageError for a size that was given and is another one.
+    run: Run
+    corpus: Corpus
+    notes: list[str]
+
+
+def starting_model(origin: str, typed: set[str], settings: dict[str, Any]) -> TrainedModel:
+    """The model of --from; its sizes replace those in `settings`.
+
+    typed: the names of the options on the command line. Raises UsageError if one of them is another size.
     """
     old = load(origin)
     for name in NETWORK:
         value = getattr(old.spec, name)
-        if name in given and settings[name] != value:
+        if name in typed and settings[name] != value:
             shown = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
-            raise click.UsageError(f"{option(name)} is {shown} in {origin}, which --from goes on with: leave it out")
+            raise click.UsageError(f"{option(name)} is {shown} in {origin}, the model of --from: leave it out")
         settings[name] = value
     return old
 
 
-def refuse_without_effect(given: set[str], settings: dict[str, Any]) -> None:
-    """Raise UsageError for an option that the chosen cell or optimizer does not have."""
+def refuse_without_effect(typed: set[str], preset: str | None, settings: dict[str, Any]) -> None:
+    """Raise UsageError for an option on the command line that the chosen cell or optimizer does not have."""
+    settings = settings | {name: value for name, value in PRESETS.get(preset or "", {}).items() if name not in typed}
     for cell in CELLS.values():
-        for name in given & set(cell.options) - set(CELLS[settings["cell"]].options):
+        for name in typed & set(cell.options) - set(CELLS[settings["cell"]].options):
             suited = [kind for kind, other in CELLS.items() if name in other.options]
             raise click.UsageError(_no_effect(name, "cell", suited, settings))
     for name in ("momentum", "weight_decay"):
         suited = [kind for kind, usual in OPTIMIZERS.items() if getattr(usual, name) is not None]
-        if name in given and settings["optimizer"] not in suited:
+        if name in typed and settings["optimizer"] not in suited:
             raise click.UsageError(_no_effect(name, "optimizer", suited, settings))
 
 
 def _no_effect(name: str, of: str, suited: list[str], settings: dict[str, Any]) -> str:
-    return f"{option(name)} is only of --{of} {' or '.join(suited)}, not {settings[of]}: drop one"
+    return f"{option(name)} needs --{of} {' or '.join(suited)}, not {settings[of]}: leave one out"
 
 
-def begun(
+def start_run(
     sources: tuple[str, ...],
     out: str | None,
     old: TrainedModel | None,
     preset: str | None,
     given: dict[str, Any],
     quiet: bool,
-) -> Begun:
-    """A new run, and notes of how it is trained and of what could not be had as asked for.
+) -> Setup:
+    """Make a new run; the notes say how it is trained, and what differs from the options.
 
-    old: the model to go on from, if any. given: settings of the network and the training.
+    old: the model to start from, if any. given: the settings of the network and of training that are not chosen
+    automatically.
     """
     corpus = _read(sources, quiet, old.vocabulary.characters if old else "")
     chosen = choose(corpus, preset, **given)
@@ -89,33 +98,36 @@ def begun(
         notes.append(f"Going on from {old.path}: it knows {len(old.vocabulary)} characters, {new} of this text are new")
     if (used.window, used.batch) != (chosen.training.window, chosen.training.batch):
         notes.append(
-            f"The text is short for windows of {chosen.training.window} steps, {chosen.training.batch} side by side: "
-            f"training with {used.window} and {used.batch}"
+            f"The text is short for a batch of {chosen.training.batch} windows of {chosen.training.window} steps: "
+            f"training with {used.batch} of {used.window}"
         )
-    return corpus, run, notes
+    return Setup(run, corpus, notes)
 
 
-def resumed(resume: str, sources: tuple[str, ...], given: set[str], settings: dict[str, Any], quiet: bool) -> Begun:
-    """The run in a directory, and notes of what has changed around it."""
-    fixed = sorted(given - WITH_RESUME)
+def resume_run(resume: str, sources: tuple[str, ...], typed: set[str], settings: dict[str, Any], quiet: bool) -> Setup:
+    """Open the run of --resume, with a new budget if one is given; the notes say what has changed around it.
+
+    Raises UsageError for options that a run keeps.
+    """
+    fixed = sorted(typed - WITH_RESUME)
     if fixed:
         names = ", ".join(map(option, fixed))
-        raise click.UsageError(f"{names}: a run keeps these for its whole life; leave them out with --resume")
+        raise click.UsageError(f"--resume cannot change {names}: leave this out, or start a new run")
     run = Run.open(resume)
     corpus, notes = _read(sources or run.sources, quiet, run.known), resume_notes(run)
     run.require(corpus)
     if not quiet:
-        notes.insert(0, f"Going on with {in_words(run.model, run.spec)}")
-    budget = {name: settings[name] for name in given & set(BUDGET)}
-    replace(run.spec, **budget)  # refuses what cannot be, before the workers are changed
+        notes.insert(0, f"Resuming: {in_words(run.model, run.spec)}")
+    budget = {name: settings[name] for name in typed & {*BUDGET}}
+    replace(run.spec, **budget)  # refuses an impossible budget before the workers are changed
     notes += change_workers(run, settings["workers"])
     if budget:
         notes += change_budget(run, **budget)
-    return corpus, run, notes
+    return Setup(run, corpus, notes)
 
 
 def option(name: str) -> str:
-    """An option as it is typed."""
+    """An option as it is typed, from the name of its parameter."""
     return OPTIONS.get(name, "--" + name.replace("_", "-"))
 
 

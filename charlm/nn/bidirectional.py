@@ -55,8 +55,10 @@ class Bidirectional(Cell):
 
     def prepare(self, params: Mapping[str, Floats]) -> tuple[Any, Any]:
         """Both cells' weights."""
-        forward_cell, backward_cell = self.cells
-        return forward_cell.prepare(group(params, "forward")), backward_cell.prepare(group(params, "backward"))
+        forward, backward = (
+            cell.prepare(group(params, direction)) for direction, cell in zip(DIRECTIONS, self.cells, strict=True)
+        )
+        return forward, backward
 
     def forward(
         self, weights: tuple[Any, Any], inputs: Ids | Floats, state: Floats

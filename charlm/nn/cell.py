@@ -113,7 +113,7 @@ class Cell(ABC):
         self._mark = None
 
     def _copy(self, name: str, array: Floats) -> Floats:
-        """A copy of an array in a buffer of that name: with a large alphabet, fresh ones cost more than the step."""
+        """A copy of an array in a buffer: with a large alphabet, allocating a new one costs more than a time step."""
         copy = self._prepared(name, *array.shape)
         copy[...] = array
         return copy

@@ -13,9 +13,9 @@ from charlm.arrays import Floats, Ids
 def shifted(logits: Floats) -> Floats:
     """Subtract the largest logit of every row (..., V), in place; returns `logits`."""
     if logits.size == logits.shape[-1]:  # one row: argmax and a number take a quarter of the time
-        logits -= logits.flat[logits.argmax()]
+        logits -= logits.item(logits.argmax())
     else:
-        logits -= logits.max(axis=-1, keepdims=True)
+        logits -= np.maximum.reduce(logits, axis=-1, keepdims=True)
     return logits
 
 

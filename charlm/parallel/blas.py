@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from charlm.errors import SpecError
@@ -35,12 +36,17 @@ def blas_thread_count() -> int:
 
 def limit_blas(threads: int | None) -> Any:
     """The limit, from now on; as a context manager, until its end."""
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(threads, user_api="blas")
+    return _libraries().limit(limits=threads, user_api="blas")
 
 
 def _blas() -> dict[str, Any]:
-    from threadpoolctl import threadpool_info
+    return next((library for library in _libraries().info() if library["user_api"] == "blas"), {})
 
-    return next((library for library in threadpool_info() if library["user_api"] == "blas"), {})
+
+@cache
+def _libraries() -> Any:
+    """The loaded libraries that have threads. To find them takes a millisecond: once, when numpy's are loaded."""
+    import numpy  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

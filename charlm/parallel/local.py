@@ -129,7 +129,7 @@ class LocalWorkers(Workers):
         """Raise WorkerError, which says which worker is gone, if the other end of a pipe is closed."""
         try:
             yield
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # OSError: in the middle of a message
             raise WorkerError(self._reason_of_loss(self._pipes.index(pipe))) from None
 
     def _reason_of_loss(self, index: int) -> str:
@@ -213,7 +213,7 @@ def _released_at_the_end() -> Iterator[None]:
     """Raise ReleasedError if rank 0 has closed its end of the pipe."""
     try:
         yield
-    except (EOFError, ConnectionError):
+    except (EOFError, OSError):  # OSError: in the middle of a message
         raise ReleasedError from None
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import chain
 
 import numpy as np
@@ -28,6 +29,7 @@ from charlm.nn.model import CharLM, ModelTape
 from charlm.nn.softmax import target_nats
 from charlm.nn.stack import State
 from charlm.optim.clip import clip_by_global_norm
+from charlm.parallel.blas import blas_threads
 from charlm.predict.predictor import Predictor, Reader
 
 WINDOW = 20  # characters between two steps
@@ -70,11 +72,14 @@ class DynamicEvaluation(Predictor):
                 waiting.append(len(piece))
                 unread = np.concatenate((unread, piece))
             end = len(unread) if piece is None else len(unread) // WINDOW * WINDOW
-            for at in range(0, end, WINDOW):
-                window = unread[at : at + WINDOW]
-                found, state = network.predict_and_learn(before, window, state)
-                before, nats = int(window[-1]), np.concatenate((nats, found))
-            unread = unread[end:]
+            parts: list[Floats] = [nats]
+            with blas_threads(1) if end else nullcontext():  # a window of one sequence is too little work to share
+                for at in range(0, end, WINDOW):
+                    window = unread[at : at + WINDOW]
+                    found, state = network.predict_and_learn(before, window, state)
+                    before = int(window[-1])
+                    parts.append(found)
+            nats, unread = np.concatenate(parts), unread[end:]
             while waiting and waiting[0] <= len(nats):
                 length = waiting.popleft()
                 yield nats[:length].copy()

@@ -42,12 +42,13 @@ def long_text_nats(scorer: WindowScorer, blocks: Iterable[Ids], start: int) -> I
     lanes = min(LANES, max(1, MOST_STATES // size))
     for block in blocks:
         parts = []
-        for at in range(0, len(block), longest):
-            targets = block[at : at + longest]
-            inputs = np.append(targets.dtype.type(before), targets[:-1])
-            nats, state = _score(scorer, inputs, targets, state, lanes)
-            before = int(targets[-1])
-            parts.append(nats)
+        with scorer:
+            for at in range(0, len(block), longest):
+                targets = block[at : at + longest]
+                inputs = np.append(targets.dtype.type(before), targets[:-1])
+                nats, state = _score(scorer, inputs, targets, state, lanes)
+                before = int(targets[-1])
+                parts.append(nats)
         yield np.concatenate(parts) if parts else np.empty(0)
 
 

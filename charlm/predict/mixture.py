@@ -9,6 +9,7 @@ are better than either, most of all on texts that repeat themselves, or after sh
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import tee
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from charlm.arrays import Floats, Ids
 from charlm.nn.softmax import log_softmax
 from charlm.predict.predictor import Predictor, Reader
+from charlm.text.pieces import paired
 
 HALVINGS = 40  # of the interval that holds the weight
 MOST_RATIO = 300.0  # nats; a larger difference of two models is cut to this, so that its exponential is finite
@@ -34,9 +36,9 @@ class Mixture(Predictor):
 
     def nats(self, pieces: Iterable[Ids], *, reset: bool = False) -> Iterator[Floats]:
         """From the nats of both."""
-        pieces, again = tee(pieces)
-        both = zip(self.network.nats(pieces, reset=reset), self.ngram.nats(again, reset=reset), strict=True)
-        return (mixed_nats(network, ngram, self.weight) for network, ngram in both)
+        by_network = paired(pieces, partial(self.network.nats, reset=reset))
+        by_both = paired(by_network, lambda read: self.ngram.nats((piece for piece, _ in read), reset=reset))
+        return (mixed_nats(network, ngram, self.weight) for (_, network), ngram in by_both)
 
     def distributions(self, pieces: Iterable[Ids], *, reset: bool = False) -> Iterator[Floats]:
         """From the distributions of both."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import tee
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,15 @@ from charlm.predict.predictor import Predictor, Reader
 from charlm.predict.short_texts import short_texts_nats
 from charlm.predict.window_scorer import WindowScorer
 from charlm.runs.checkpoint import Checkpoint
-from charlm.text.pieces import grouped
+from charlm.text.pieces import grouped, paired
 
 Step = Callable[[Ids, State], tuple[Floats, State]]
 
 
 class Network(Predictor):
-    """A network with its parameters, laid out for reading: later changes of `params` do not reach it.
+    """A network with its parameters, laid out for reading: make another one after a change of `params`.
 
-    The model's buffers serve one call at a time; every reader has its own.
+    It works in the model's buffers: the model is not to be trained meanwhile. Every reader has buffers of its own.
     Raises SpecError for a bidirectional network.
     """
 
@@ -36,13 +35,15 @@ class Network(Predictor):
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Network:
-        """The network of a checkpoint."""
+        """The network of a checkpoint; its params are read-only."""
         params = NamedArrays(checkpoint.spec.shapes)
         params.copy_from(checkpoint.params)
+        for array in (params.flat, *params.values()):
+            array.flags.writeable = False
         return cls(CharLM(checkpoint.spec), params, checkpoint.vocabulary.start)
 
     def with_own_buffers(self) -> Network:
-        """The same network for another thread, or for a call while another one is not finished."""
+        """The same network for another thread."""
         other = object.__new__(Network)
         vars(other).update(vars(self) | {"model": CharLM(self.model.spec, self.model.dtype)})
         return other
@@ -57,14 +58,16 @@ class Network(Predictor):
 
     def nats(self, pieces: Iterable[Ids], *, reset: bool = False) -> Iterator[Floats]:
         """On all processors: parts of a long text, or many short texts, side by side."""
-        with WindowScorer(self.model, self.params, self._weights) as scorer:
-            if reset:
-                yield from short_texts_nats(scorer, pieces, self.start)
-                return
-            groups, again = tee(grouped(pieces, BLOCK))
-            blocks = (np.concatenate(group) for group in groups)
-            for group, nats in zip(again, long_text_nats(scorer, blocks, self.start), strict=True):
-                yield from np.split(nats, np.cumsum([len(piece) for piece in group])[:-1])
+        scorer = WindowScorer(self.model, self.params, self._weights)
+        if reset:
+            yield from short_texts_nats(scorer, pieces, self.start)
+            return
+
+        def joined_nats(groups: Iterator[list[Ids]]) -> Iterator[Floats]:
+            return long_text_nats(scorer, map(np.concatenate, groups), self.start)
+
+        for group, nats in paired(grouped(pieces, BLOCK), joined_nats):
+            yield from np.split(nats, np.cumsum([len(piece) for piece in group])[:-1])
 
     def distributions(self, pieces: Iterable[Ids], *, reset: bool = False) -> Iterator[Floats]:
         """Window by window in forward passes."""

@@ -23,11 +23,12 @@ def short_texts_nats(scorer: WindowScorer, texts: Iterable[Ids], start: int) -> 
     for held in grouped(texts, HELD):
         order = sorted(range(len(held)), key=lambda number: -len(held[number]))
         found: list[Floats] = [np.empty(0)] * len(held)
-        for first in range(0, len(order), TEXTS):
-            batch = order[first : first + TEXTS]
-            nats = _score(scorer, [held[number] for number in batch], start)
-            for column, number in enumerate(batch):
-                found[number] = nats[: len(held[number]), column].copy()
+        with scorer:
+            for first in range(0, len(order), TEXTS):
+                batch = order[first : first + TEXTS]
+                nats = _score(scorer, [held[number] for number in batch], start)
+                for column, number in enumerate(batch):
+                    found[number] = nats[: len(held[number]), column].copy()
         yield from found
 
 

@@ -20,21 +20,23 @@ LEAST_SEQUENCES = 4  # per thread
 
 
 class WindowScorer:
-    """Scores windows of K sequences inside its `with` block, with as many threads as matrix products use outside.
+    """Scores windows of K sequences inside `with` blocks, with as many threads as matrix products use outside.
 
     In arrays of this size nearly all time is spent outside of the interpreter's lock. Two threads with sequences of
-    their own are faster than one whose matrix products alone run on two threads.
+    their own are faster than one whose matrix products alone run on two threads. Inside a block matrix products run on
+    one thread, so a generator must not yield there: its caller would run with one thread, too.
     """
 
     def __init__(self, model: CharLM, params: NamedArrays, weights: tuple[Any, ...]) -> None:
-        threads = blas_thread_count()
-        self._models = [model, *(CharLM(model.spec, model.dtype) for _ in range(1, threads))]
+        self._models = [model]  # one per thread
         self._params, self._weights = params, weights
-        self._pool = ThreadPoolExecutor(threads)
         self._exit = ExitStack()
 
     def __enter__(self) -> WindowScorer:
-        self._exit.enter_context(self._pool)
+        threads, first = blas_thread_count(), self._models[0]
+        self._models += [CharLM(first.spec, first.dtype) for _ in range(len(self._models), threads)]
+        del self._models[threads:]
+        self._pool = self._exit.enter_context(ThreadPoolExecutor(threads))
         self._exit.enter_context(blas_threads(1))
         return self
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from charlm.errors import CheckpointError, RunError
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-
-if TYPE_CHECKING:
-    from charlm.runs.run import Run
+from charlm.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,11 @@ def find_resume_point(run: Run, only_best: bool = False) -> ResumePoint:
         return ResumePoint(None, None, (), best_is_whole)
     last_first = max(found, key=lambda entry: (entry[0] == run.last_path, entry[1].step))
     return ResumePoint(last_first[1], last_first[0], tuple(damaged.values()), best_is_whole)
+
+
+def last_checkpoint(run: Run) -> Checkpoint | None:
+    """The checkpoint that training resumes from; None before the first one was written."""
+    return find_resume_point(run).checkpoint
 
 
 def restore_damaged_files(run: Run, point: ResumePoint, is_best: bool) -> None:

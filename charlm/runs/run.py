@@ -18,7 +18,6 @@ from charlm.nn.model import ModelSpec
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlm.runs.config import CONFIG, config_bytes, file_names, is_run, read_config
 from charlm.runs.metrics import append_metrics, keep_metrics_up_to, read_metrics
-from charlm.runs.resume import find_resume_point
 
 FIRST = ("best.safetensors", "last.safetensors")  # written first in a run that begins with a trained model
 
@@ -200,10 +199,6 @@ class Run:
         """Remove all but the newest `keep` numbered checkpoints."""
         for path in self.numbered_paths[: -keep or None]:
             _remove(path)
-
-    def last(self) -> Checkpoint | None:
-        """The checkpoint that training resumes from; None before the first one was written."""
-        return find_resume_point(self).checkpoint
 
     def _misfit(self, error: Exception) -> RunError:
         reason = in_short(error)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import tee
+from functools import partial
 
 import numpy as np
 
 from charlm.arrays import Floats, Ids
 from charlm.errors import DivergenceError
 from charlm.predict.predictor import Predictor
+from charlm.text.pieces import paired
 from charlm.text.vocabulary import Vocabulary
 
 BLOCK = 2**20  # characters of a piece, at most
@@ -61,8 +62,8 @@ def surprisals(
     vocabulary costs what the unknown character costs, and what it costs to say which one it is: so the probabilities
     of all characters sum to 1. Raises DivergenceError if the predictor's numbers are not finite.
     """
-    encoded, again = tee(vocabulary.encode(piece, unknown=True) for piece in pieces)
-    for ids, nats in zip(again, predictor.nats(encoded, reset=reset), strict=True):
+    encoded = (vocabulary.encode(piece, unknown=True) for piece in pieces)
+    for ids, nats in paired(encoded, partial(predictor.nats, reset=reset)):
         if not np.isfinite(nats).all():
             raise DivergenceError(
                 "the model diverged: its numbers are not finite, so it predicts nothing; score with another "

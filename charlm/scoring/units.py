@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, tee
+from itertools import groupby
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from charlm.arrays import Floats
 from charlm.errors import SpecError
 from charlm.scoring.score import Score
-from charlm.text.pieces import Source, lines_of
+from charlm.text.pieces import Source, lines_of, paired
 
 UNITS = ("file", "line", "char")
 WORST = 0.1  # share of a line's characters; if 5 % of them are wrong, these tell more than the mean of all
@@ -76,7 +76,7 @@ def entries(
 
 
 def _pieces(texts: Iterable[Source], by_line: bool, empty_first: bool) -> Iterator[_Piece]:
-    """The pieces or lines of all texts; with `empty_first` each text has an empty piece first, so it has at least one."""
+    """The pieces or lines of all texts; with `empty_first` each text has an empty piece first, so at least one."""
     for number, text in enumerate(texts):
         if empty_first:
             yield _Piece(number, text.source, None, "")
@@ -88,14 +88,17 @@ def _pieces(texts: Iterable[Source], by_line: bool, empty_first: bool) -> Iterat
 
 def _score(model: Model, pieces: Iterator[_Piece], reset: bool, adapt: float) -> _Scored:
     """Every piece with the nats of its characters, and with those of an adapting model."""
-    pieces, plain, adapting = tee(pieces, 3)
-    nats = model.surprisals((piece.text for piece in plain), reset=reset)
+
+    def plain(pieces: Iterator[_Piece]) -> Iterator[Floats]:
+        return model.surprisals((piece.text for piece in pieces), reset=reset)
+
+    def adapting(scored: Iterator[tuple[_Piece, Floats]]) -> Iterator[Floats]:
+        return model.surprisals((piece.text for piece, _ in scored), reset=reset, adapt=adapt)
+
+    scored = paired(pieces, plain)
     if not adapt:
-        del adapting  # it would hold the whole text
-        yield from ((piece, n, None) for piece, n in zip(pieces, nats, strict=True))
-        return
-    adapted = model.surprisals((piece.text for piece in adapting), reset=reset, adapt=adapt)
-    yield from zip(pieces, nats, adapted, strict=True)
+        return ((piece, nats, None) for piece, nats in scored)
+    return ((piece, nats, adapted) for (piece, nats), adapted in paired(scored, adapting))
 
 
 def _files(scored: _Scored) -> Iterator[Entry]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Protocol, TypeVar
 
 Piece = TypeVar("Piece", bound=Sized)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Source(Protocol):
@@ -52,3 +55,21 @@ def grouped(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
 def in_blocks(pieces: Iterable[str], size: int) -> Iterator[str]:
     """The pieces of a text, each cut into blocks of at most `size` characters."""
     return (piece[at : at + size] for piece in pieces for at in range(0, len(piece), size))
+
+
+def paired(
+    items: Iterable[Item], function: Callable[[Iterator[Item]], Iterable[Result]]
+) -> Iterator[tuple[Item, Result]]:
+    """Each item with its result, where `function` maps an iterator over all items to one result for each.
+
+    Only items whose results are still to come are held in memory. (itertools.tee releases them 57 at a time.)
+    """
+    waiting: deque[Item] = deque()
+
+    def remembered() -> Iterator[Item]:
+        for item in items:
+            waiting.append(item)
+            yield item
+
+    for result in function(remembered()):
+        yield waiting.popleft(), result

@@ -1,7 +1,7 @@
 """Choose unset options automatically: what suits a text, a budget and this machine.
 
-The choice follows from four numbers: the characters to train on, the size of the vocabulary, the work that the budget
-allows, and so the passes over the text. docs/recipes.md has the study that the constants come from.
+The choice follows from the number of characters to train on, the size of the vocabulary, and the work that the budget
+allows. docs/recipes.md has the rules and the study that the constants come from.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         }
     )
 }
-"""Options that belong together. classic: a small network, trained by plain stochastic gradient descent."""
+"""Options that belong together, by name. classic: a small network, plain stochastic gradient descent."""
 
 SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
-SEEN_PER_PARAMETER = 20.0  # characters to read per parameter of the layers; with fewer a smaller network is better
-CAPACITY_PER_CHARACTER = 1.0  # parameters of the layers per character of the text; more only memorise it
-LARGE_VOCABULARY, EMBEDDING = 512, 128  # from here on characters are embedded: most are too rare for gates of their own
+SEEN_PER_PARAMETER = 20.0  # characters to read per parameter of the capacity; with fewer, a smaller network is better
+CAPACITY_PER_CHARACTER = 1.0  # of the text; more parameters only memorise it
+LARGE_VOCABULARY, EMBEDDING = 512, 128  # from here on characters are embedded: most are too rare for own gate rows
 BATCHES, STEPS = (64, 32, 16, 8, 4, 2), 100
-UPDATES = 3000  # at least, if a smaller batch makes as many of the same characters
-SMALL_BATCH = 16  # is not made smaller if the time ends training
-LEAST_UPDATES = 300  # however short the text; the first 50 warm up
-WINDOWS = 75  # of an epoch at least; a short text gets a smaller batch, and then shorter windows
-PER_WORKER = 0.75  # of the work of one worker alone: workers share the memory, and wait for each other
-EVALUATION = 1 / 3  # of the time of training on as many characters
-PASSES = 18.0  # over a text; more would overfit
-PATIENCE = 6  # of 20 evaluations
-EASE, STRESS = 2.0, 25.0  # strain above which input dropout, and dropout, are used
+UPDATES = 3000  # at least; a smaller batch makes more updates of the same characters
+SMALL_BATCH = 16  # the smallest if time ends training, because a smaller one trains more slowly
+LEAST_UPDATES = 300  # for texts of any length; the first 50 warm up
+WINDOWS = 75  # per epoch, at least; a short text gets a smaller batch, and then shorter windows
+PER_WORKER = 0.75  # speed of each of several workers, relative to one: they share the memory and synchronise
+EVALUATION = 1 / 3  # time to evaluate a character, relative to training on it
+PASSES = 18.0  # over a text; more passes overfit
+PATIENCE = 6  # of TrainSpec.evaluations, 20
+EASE, STRESS = 2.0, 25.0  # strain from which input dropout, and dropout, are used
 TRAINING = {field.name for field in fields(TrainSpec)}
 BUDGET = {"minutes", "steps", "epochs"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What was given and chosen: fields of a ModelSpec without its vocabulary, the training, and both in words."""
+    """All options: network, the fields of a ModelSpec without the vocabulary; training; and both in words."""
 
     network: dict[str, Any]
     training: TrainSpec
@@ -69,11 +69,11 @@ class Recipe:
 
 
 def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
-    """How to train on a text: what is given, then the options of the preset, then what suits the text and the budget.
+    """Choose all options for a text: those given, then those of the preset, then what suits the text and the budget.
 
-    preset: one of PRESETS. given: fields of ModelSpec and TrainSpec. For a budget in minutes this machine's speed is
-    measured, which takes half a second; for one in steps or epochs the choice is the same on every machine.
-    Raises CorpusError or SpecError for impossible options.
+    preset: one of PRESETS. given: fields of ModelSpec and TrainSpec. For a budget in minutes, the speed of this machine
+    is measured for half a second; for a budget in steps or epochs, the choice is the same on every machine.
+    Raises CorpusError if the text is too short, SpecError if options are impossible.
     """
     fixed = {**_preset(preset, given), **given}
     left_open = {name for name in BUDGET if fixed.get(name) is None}
@@ -81,11 +81,9 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     network = {name: value for name, value in fixed.items() if name not in TRAINING}
     asked = TrainSpec(**{**training, "workers": None})
     characters, validation = map(len, corpus.split(asked))
-    _sized(
-        min(SIZES), len(corpus.vocabulary) + 1, network
-    )  # impossible options are refused before anything is measured
+    _sized(min(SIZES), len(corpus.vocabulary) + 1, network)  # refuses impossible options before measuring
     work = None if asked.resolved.minutes is None else 60 * asked.resolved.minutes * work_per_second()
-    ends_by_passes = asked.steps is None and asked.epochs is None  # unless the time is used up before
+    ends_by_passes = asked.steps is None and asked.epochs is None  # or by time, if that is used up first
     for most in BATCHES:
         batch, window = batch_for(characters, most, training.get("workers") or 1, training.get("window"))
         chosen: dict[str, Any] = {"batch": batch, "window": window}
@@ -100,7 +98,7 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
         in_time = work is not None and not (ends_by_passes and passes == limit)
         if spec.steps is not None or passes * characters >= UPDATES * spec.batch * spec.window:
             break
-        if in_time and spec.batch <= SMALL_BATCH:  # a smaller one would be slower, too
+        if in_time and spec.batch <= SMALL_BATCH:
             break
     chosen |= regularisation_for(passes * capacity(model) / characters)
     spec = TrainSpec(**{**chosen, **training})
@@ -112,7 +110,7 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
 
 
 def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a preset; another optimizer than its own comes with its own defaults."""
+    """The options of a preset; if another optimizer is given, without those of the preset's own optimizer."""
     if name is None:
         return {}
     if name not in PRESETS:
@@ -126,9 +124,9 @@ def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
 def batch_for(
     characters: int, most: int = max(BATCHES), at_least: int = 1, window: int | None = None
 ) -> tuple[int, int]:
-    """Parallel sequences and time steps of a window, (B, T), for a text of so many characters to train on.
+    """The batch and the window, (B, T), that suit a text with this number of characters to train on.
 
-    most, at_least: bounds of B, as far as the text has so many characters. window: T, if it is given.
+    most, at_least: bounds of B; a short text may get fewer sequences. window: T, if it is given.
     """
     T = window or min(STEPS, max(16, characters // (4 * WINDOWS)))
     B = max(min(most, characters // (WINDOWS * T)), min(at_least, max(1, characters // 2)))
@@ -138,14 +136,15 @@ def batch_for(
 def size_for(
     characters: int, vocabulary: int, readable: Callable[[ModelSpec], float], given: Mapping[str, Any]
 ) -> ModelSpec:
-    """The largest network that reads enough within the budget, and that a text of so many characters can train.
+    """The largest network that reads enough characters within the budget and is not too large for the text.
 
-    readable: how many characters a network reads within the budget. given: what is not to be chosen. Raises SpecError
-    if even the smallest one is impossible.
+    characters: to train on. vocabulary: with the unknown character. readable: how many characters a network reads
+    within the budget. given: fields of ModelSpec that are not chosen. Raises SpecError if the smallest network is
+    impossible.
     """
     smallest, *larger = SIZES
     size = _sized(smallest, vocabulary, given)
-    with suppress(SpecError):  # of sizes that are impossible with what is given
+    with suppress(SpecError):  # a size can be impossible with the given options
         for hidden in larger:
             tried = _sized(hidden, vocabulary, given)
             if capacity(tried) > CAPACITY_PER_CHARACTER * characters:
@@ -165,15 +164,15 @@ def _sized(hidden: int, vocabulary: int, given: Mapping[str, Any]) -> ModelSpec:
 
 
 def capacity(model: ModelSpec) -> int:
-    """The parameters that can memorise the order of characters: all but those that belong to single characters."""
+    """The number of parameters that can memorise a text: all but those that belong to single characters."""
     of_characters = model.character_axes
     return sum(math.prod(shape) for name, shape in model.shapes.items() if name not in of_characters)
 
 
 def most_passes(characters: int, update: int = 1) -> float:
-    """The passes over a text after which more would overfit, but at least LEAST_UPDATES.
+    """The number of passes over a text: PASSES, or more if the text is so short that LEAST_UPDATES need them.
 
-    update: characters of one update.
+    characters: to train on. update: characters of one update.
     """
     return max(PASSES, float(f"{LEAST_UPDATES * update / characters:.2g}"))
 
@@ -181,7 +180,7 @@ def most_passes(characters: int, update: int = 1) -> float:
 def regularisation_for(strain: float) -> dict[str, float]:
     """Dropout and input dropout.
 
-    strain: passes over the text, times parameters per character of it.
+    strain: the number of passes over the text, times the capacity per character of it.
     """
     if strain < EASE:
         return {"dropout": 0.0, "input_dropout": 0.0}
@@ -192,10 +191,10 @@ def regularisation_for(strain: float) -> dict[str, float]:
 
 
 class _Readable:
-    """How many characters a network of some size reads within a budget.
+    """A function of a network: how many characters it can train on within the budget.
 
-    characters: to train on. validation: characters of one evaluation. work: of one worker in that time, see
-    charlm.training.cost_model; None without a limit of time.
+    characters: to train on, in the text. validation: characters of one evaluation. work: what one worker does within
+    the time, in the units of charlm.training.cost_model; None without a time limit.
     """
 
     def __init__(self, spec: TrainSpec, characters: int, validation: int, work: float | None) -> None:
@@ -215,7 +214,7 @@ class _Readable:
         spec = self._spec
         workers = spec.workers or suitable_count(spec.batch, operations(model, spec.batch, spec.window))
         in_parallel = min(workers, processors()) * (PER_WORKER if workers > 1 else 1)
-        update = workers * update_cost(model, spec.optimizer) / (spec.batch * spec.window)  # in every worker
+        update = workers * update_cost(model, spec.optimizer) / (spec.batch * spec.window)  # by every worker
         characters = in_parallel * self._work / (cost(model, spec.batch / workers) + update)
         return min(self._most, max(characters - self._evaluations, (1 - MOST_EVALUATION) * characters))
 
@@ -223,18 +222,15 @@ class _Readable:
 def in_words(model: ModelSpec, spec: TrainSpec) -> str:
     """A network and its training in one line."""
     parts = [
-        f"{model.layers} layer{_s(model.layers)} of {model.hidden} units",
-        f"a batch of {spec.batch} window{_s(spec.batch)} of {spec.window} steps",
-        f"{spec.optimizer} at {spec.peak_learning_rate:g}",
+        f"{model.layers} layer{'' if model.layers == 1 else 's'} of {model.hidden} units",
+        f"batch {spec.batch}",
+        f"window {spec.window}",
+        f"{spec.optimizer} with learning rate {spec.peak_learning_rate:g}",
     ]
     if model.embedding:
-        parts[:1] = [f"embedding of {model.embedding}", parts[0]]
+        parts.insert(0, f"embedding {model.embedding}")
     if spec.dropout:
         parts.append(f"dropout {spec.dropout:g}")
     if spec.input_dropout:
         parts.append(f"input dropout {spec.input_dropout:g}")
     return ", ".join(parts)
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"

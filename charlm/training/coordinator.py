@@ -63,8 +63,8 @@ class Coordinator:
         self._shares = workers.shares(spec.batch)
         self._threads = threads
         self._budget = training_budget(spec, len(self._training_ids))
-        self._schedule = Schedule(spec.peak_learning_rate, spec.schedule)
-        self._read_as = rare_as_unknown(corpus.once, corpus.vocabulary.unknown)
+        self._schedule = Schedule(spec.peak_learning_rate, spec.schedule, spec.warmup)
+        self._read_as = rare_as_unknown(corpus.once, corpus.vocabulary.unknown) if spec.rare_as_unknown else None
         self._tally = Tally()
         characters_per_step = spec.window * spec.batch
         self._log = MetricsLog(run, self._tally, characters_per_step, steps_per_epoch(spec, len(self._training_ids)))

@@ -1,4 +1,4 @@
-"""How fast this machine trains: what a character costs in a network, and a measurement of half a second."""
+"""How fast this machine trains: the cost of a character in a network, and a measurement of half a second."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from charlm.parallel.blas import blas_threads
 TRIAL = ModelSpec(vocabulary=64, hidden=192)
 TRIAL_BATCH, TRIAL_WINDOW = 32, 20
 TRIAL_SECONDS = 0.4
-ELEMENTWISE = 600.0  # the arithmetic on one unit's gates, in multiplications of a matrix product
-SOFTMAX = 100.0  # the same for the logit of one character
-STEP = 640e3  # the same for a layer's time step beside its arithmetic, whatever the batch
+ELEMENTWISE = 600.0  # cost of the gates of one unit, in multiplications of a matrix product
+SOFTMAX = 100.0  # cost of the logit of one character
+STEP = 640e3  # cost of the calls of a layer's time step; independent of the batch
 
 
 def operations(spec: ModelSpec, batch: int, window: int) -> float:
-    """Floating-point operations of one update, about: two per parameter forward, four backward."""
+    """The floating-point operations of one update, about: two per parameter forward, four backward."""
     return 6.0 * spec.parameters * batch * window
 
 
 def cost(spec: ModelSpec, batch: float) -> float:
-    """What one character of training costs, in multiplications, without its share of the update.
+    """The cost of one character of training, in multiplications, without its share of the optimizer's step.
 
-    batch: of one worker. The elements of all matrices, except one that is only looked up in, and an amount per unit,
-    per character of the vocabulary and per time step. The constants are fitted to the training speeds in
-    docs/performance.md, from which the model deviates by 5 % at most.
+    batch: of one worker. The cost is the number of elements of all matrices, except one that is only looked up, and
+    an amount per unit, per character of the vocabulary and per time step. The constants are fitted to the training
+    speeds in docs/performance.md; the model deviates from them by 5 % at most.
     """
-    # A tied embedding is also multiplied, in the read-out.
+    # A tied embedding is not only looked up: the read-out multiplies it.
     looked_up = "layer0.W" if not spec.embedding else "" if spec.tied else "embedding.E"
     matrices = sum(math.prod(shape) for name, shape in spec.shapes.items() if len(shape) == 2 and name != looked_up)
     units = ELEMENTWISE * spec.hidden * spec.layers + SOFTMAX * spec.vocabulary
@@ -41,9 +41,10 @@ def cost(spec: ModelSpec, batch: float) -> float:
 
 
 def update_cost(spec: ModelSpec, optimizer: str) -> float:
-    """What an update costs beside its characters, in the units of `cost`: a third of its multiplications.
+    """The cost of an optimizer's step, in the units of `cost`: a third of its multiplications.
 
-    Only Muon's is counted: there a matrix takes part in two products, and its square in four per iteration but three.
+    Only Muon's step is counted. In it a matrix takes part in two products, and its square in four per iteration, less
+    three.
     """
     if optimizer != "muon":
         return 0.0
@@ -52,9 +53,9 @@ def update_cost(spec: ModelSpec, optimizer: str) -> float:
 
 
 def work_per_second() -> float:
-    """The work, in the units of `cost`, that one thread of this machine does per second, measured in half a second.
+    """The work that one thread of this machine does per second, in the units of `cost`, measured for half a second.
 
-    The fastest update counts: other programs can only slow it down.
+    The fastest update counts, because other programs can only slow it down.
     """
     model = CharLM(TRIAL)
     params, grads = model.initial_params(np.random.default_rng(0)), NamedArrays(TRIAL.shapes)

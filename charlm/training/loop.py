@@ -70,6 +70,8 @@ def training_loop(workers: Workers, coordinator: Coordinator | None) -> Generato
             nats, dlogits = cross_entropy(logits, window.targets)
             model.backward(params, tape, dlogits, grads)
             nats = workers.average(grads.flat, nats, window.weight)
+            if spec.loss_reduction == "sum":
+                grads.flat *= np.float32(spec.window * spec.batch)
             norm = _clip(grads, spec)
             optimizer.update(params, grads, window.learning_rate)
 

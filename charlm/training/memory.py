@@ -1,7 +1,7 @@
-"""How much memory a training takes, and how much there is.
+"""The memory that training needs, and the memory that is available.
 
-It is checked before the first array is made: a process that takes too much is ended by the operating system without a
-message, perhaps hours later.
+They are compared before the first array is allocated: the operating system ends a process that takes too much memory,
+without a message and perhaps after hours.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from charlm.nn.model import ModelSpec, make_stack
 from charlm.optim.optimizers import OPTIMIZERS
 
 SCALAR = 4  # bytes of a float32
-ORTHOGONAL = 32  # bytes per element while an orthogonal matrix is made: four in float64
+ORTHOGONAL = 32  # bytes per element while an orthogonal matrix is initialised: four arrays in float64
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def require_memory_for(model: ModelSpec, spec: TrainSpec, available: int | None = None) -> None:
-    """Raise SpecError if a training takes more memory than there is; available: in bytes, by default the system's."""
+    """Raise SpecError if training needs more memory than is available (bytes, by default `available_bytes()`)."""
     needed = training_bytes(model, spec)
     available = available_bytes() if available is None else available
     if available is not None and needed > available:
         raise SpecError(
-            f"this training needs at least {needed / 2**30:,.1f} GB of memory and there are {available / 2**30:,.1f}: "
+            f"training needs at least {needed / 2**30:,.1f} GB of memory; {available / 2**30:,.1f} GB are available: "
             "use a smaller --hidden, --layers, --batch or --window"
         )
 
 
 def training_bytes(model: ModelSpec, spec: TrainSpec) -> int:
-    """What training takes at least, at its peak: while parameters are initialised, or while a checkpoint is written."""
+    """The least memory of training in bytes, at its peak: the initialisation, or the writing of a checkpoint."""
     spec = spec.resolved
-    kept = 0 if spec.momentum == 0 else OPTIMIZERS[spec.optimizer].arrays  # per parameter, by the optimizer
-    per_worker = 3 + kept + 2  # params, grads, steps; the optimizer's memory; prepared weights
-    copies = per_worker * (spec.workers or 1) + 2 * (1 + kept)  # and the checkpoint, made twice
-    # Of layers above the first: gradients of vector inputs, sums, gradients past a layer.
+    usual = OPTIMIZERS[spec.optimizer]
+    kept = 0 if usual.momentum is not None and spec.momentum == 0 else usual.arrays  # per parameter, by the optimizer
+    per_worker = 3 + kept + 2  # params, grads, steps; the optimizer's memory; two copies of the weights
+    copies = per_worker * (spec.workers or 1) + 2 * (1 + kept)  # and two copies for a checkpoint
+    # In layers above the first: gradients of the inputs; if residual, also sums, and gradients that bypass the layer.
     above_the_first = model.hidden * (3 if model.residual else 1)
     units = make_stack(model).cells[0].scalars_per_unit + (spec.dropout > 0)
     per_character = (
@@ -52,7 +53,7 @@ def training_bytes(model: ModelSpec, spec: TrainSpec) -> int:
 
 
 def available_bytes() -> int | None:
-    """The memory that this process can have: what is free or easily freed, with swap; None if no source says."""
+    """The memory available to this process in bytes, free or easily freed, with swap; None if it is not known."""
     return min((*_of_the_system(), *_of_control_groups()), default=None)
 
 
@@ -67,7 +68,7 @@ def _of_the_system() -> Iterator[int]:
 
 
 def _of_control_groups() -> Iterator[int]:
-    """The limits of containers and services (cgroups, both versions)."""
+    """The limits set for containers and services (cgroups, both versions)."""
     own = ""
     with suppress(OSError):
         own = Path("/proc/self/cgroup").read_text().rpartition("0::/")[2].partition("\n")[0]

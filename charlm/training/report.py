@@ -9,25 +9,26 @@ from typing import Any
 
 from charlm.config import steps_per_epoch
 from charlm.runs.figures import FEW, Baselines, Mix
+from charlm.runs.resume import last_checkpoint
 from charlm.runs.run import Run
 from charlm.training.coordinator import is_patience_exhausted
 from charlm.training.progress import Tally
 
-OVERFITTING = 0.7  # of the steps: if the best model is from before, training overfitted after it
-EQUAL = 0.01  # nats per character; two results that are closer count as equal
-REPORTS = 5  # training losses that are averaged, so that chance does not decide
-SMALL = 50_000  # characters to train on; with fewer, an n-gram is hard to beat
+OVERFITTING = 0.7  # of the steps; if the best model is from before that, training overfitted or stalled
+EQUAL = 0.01  # nats per character; results with a smaller difference count as equal
+REPORTS = 5  # training losses that are averaged, to reduce noise
+SMALL = 50_000  # characters to train on; with fewer, the n-gram is hard to beat
 
 
 def summary(run: Run) -> dict[str, Any]:
     """The result of a run so far, as `charlm train --json` prints it.
 
-    Losses are in nats per character, the validation loss at the best step; None before the first evaluation.
-    baselines, mix: see charlm.runs.figures; None if they were not measured.
+    Losses are in nats per character, the validation loss that of the best step; None before the first evaluation.
+    baselines, mix: see charlm.runs.figures; None if not measured.
     Raises RunError or CheckpointError if the run's files are damaged.
     """
     spec, model = run.spec, run.model
-    checkpoint, baselines, mix = run.last(), Baselines.of(run), Mix.of(run)
+    checkpoint, baselines, mix = last_checkpoint(run), Baselines.of(run), Mix.of(run)
     tally = Tally.of(checkpoint.progress) if checkpoint else Tally()
     characters = tally.step * spec.window * spec.batch
     per_epoch = steps_per_epoch(spec, run.training_characters)
@@ -50,9 +51,9 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def ending(run: Run) -> str:
-    """Why training ended before its budget was used up; empty if it did not."""
+    """Why training ended before its budget was used up, in one sentence; empty if it did not."""
     spec, figures = run.spec, summary(run)
-    checkpoint = run.last()
+    checkpoint = last_checkpoint(run)
     if figures["validation_nats"] is None:
         return ""
     if spec.minutes is None:
@@ -60,8 +61,8 @@ def ending(run: Run) -> str:
     else:
         after = f"{_duration(figures['seconds'])} of {_duration(60 * spec.minutes)}"
     if checkpoint and is_patience_exhausted(spec, Tally.of(checkpoint.progress)):
-        reason = f"{spec.patience} evaluations in a row were no better than that of step {figures['best_step']:,}"
-        return f"Stopped after {after}: {reason} (--patience); --resume with a larger budget goes on"
+        reason = f"{spec.patience} evaluations in a row did not improve on step {figures['best_step']:,}"
+        return f"Stopped after {after}: {reason} (--patience); to continue, --resume with a larger budget"
     left = 60 * (spec.minutes or 0) - figures["seconds"]
     if left >= 1 and spec.epochs is not None and figures["epochs"] >= spec.epochs:
         return f"Stopped after {after}: {spec.epochs:g} passes over the text are done (--epochs)"
@@ -76,9 +77,9 @@ def _duration(seconds: float) -> str:
 
 
 def verdict(run: Run) -> str:
-    """How good a result is, in words: beside an n-gram and a compressor, and what would improve it.
+    """The result in words: compared with an n-gram and a compressor, and what may improve it.
 
-    Empty before the first evaluation, and if there is nothing to say.
+    Empty before the first evaluation, and if there is nothing to report.
     """
     figures = summary(run)
     if figures["validation_nats"] is None:
@@ -91,7 +92,7 @@ def verdict(run: Run) -> str:
         is_done = is_past_best or bool(ending(run))
         sentences.append(_comparison(figures["validation_nats"], baselines, is_small, is_done))
         if (mix := Mix.of(run)) and mix.helps and mix.step == figures["best_step"]:
-            sentences.append(f"Both together (--mix) come to {mix.nats:.2f}.")
+            sentences.append(f"Mixed with the n-gram (--mix): {mix.nats:.2f}.")
         if baselines.characters < FEW:
             sentences.append(f"Only {baselines.characters:,} characters were scored, so this is a rough measure.")
     if figures["validation_nats"] >= math.log(figures["vocabulary"] + 1):
@@ -99,23 +100,21 @@ def verdict(run: Run) -> str:
             "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
         )
     elif run.origin and figures["best_step"] == 0 < figures["steps"]:
-        sentences.append(
-            "No step made it better than it began: a lower --lr, more time or --dropout will help, if anything can."
-        )
+        sentences.append("No step improved on the initial model: a lower --lr, more time or --dropout may help.")
     elif has_overfitted:
         sentences.append(
-            f"After step {figures['best_step']:,} it began to memorise (the best model is kept): more text, "
+            f"After step {figures['best_step']:,} it began to overfit (the best model is kept): more text, "
             "more --dropout, a smaller --hidden or less time will help."
         )
     elif is_past_best:
         sentences.append(
-            f"After step {figures['best_step']:,} it got no better (the best model is kept): a lower --lr may help."
+            f"After step {figures['best_step']:,} it did not improve (the best model is kept): a lower --lr may help."
         )
     return " ".join(sentences)
 
 
 def _training_loss_fell_after(run: Run, step: int) -> bool:
-    """Whether the training loss went on falling after a step."""
+    """Whether the training loss kept falling after a step."""
     losses = [(record["step"], record["nats"]) for record in run.metrics() if record["split"] == "train"]
     until = [nats for at, nats in losses if at <= step]
     since = [nats for at, nats in losses if at > step]
@@ -123,19 +122,19 @@ def _training_loss_fell_after(run: Run, step: int) -> bool:
 
 
 def _comparison(nats: float, baselines: Baselines, is_small: bool, is_done: bool) -> str:
-    """One sentence: the network's nats, the baselines', which is better, and whether more time would help."""
+    """One sentence: the nats of the network and of the baselines, which is better, and whether more time would help."""
     found = [
         f"{nats:.2f} nats ({nats / math.log(2):.2f} bpc)",
         f"{baselines.ngram_name} {baselines.ngram_nats:.2f}",
         *(f"{name} {others:.2f}" for others, name in filter(None, [baselines.compressed])),
     ]
     if nats < baselines.ngram_nats - EQUAL:
-        return f"{'; '.join(found)}: the network learned beyond counting."
+        return f"{'; '.join(found)}: the network does better than the n-gram."
     if nats <= baselines.ngram_nats:
-        said = "the network is as good as an n-gram, which only counts"
+        said = "the network is as good as the n-gram"
     elif nats <= baselines.ngram_nats + EQUAL:
-        said = "an n-gram, which only counts, is as good"
+        said = "the n-gram is as good"
     else:
-        said = "an n-gram does better on a text this small" if is_small else "an n-gram, which only counts, does better"
+        said = "the n-gram does better on a text this small" if is_small else "the n-gram does better"
     advice = "" if is_small or is_done else "; more time would help"
     return f"{'; '.join(found)}: {said}{advice}."

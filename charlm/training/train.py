@@ -22,10 +22,14 @@ def train(run: Run, corpus: Corpus, workers: Workers | None = None) -> Generator
     saved, and goes on the next time it is trained.
 
     workers: the ranks of an MPI job; by default, processes of this machine, as many as the run's configuration says.
-    Raises CorpusError, RunError, DivergenceError, WorkerError or StorageError; the last checkpoint stays good.
+    Raises CorpusError, RunError, DivergenceError, WorkerError or StorageError; the last checkpoint stays good. A corpus
+    or a configuration that does not fit is refused at once, before the first iteration.
     """
-    run.require(corpus)
+    return _life(run, corpus, train_steps(run, corpus, workers))
+
+
+def _life(run: Run, corpus: Corpus, steps: Generator[Progress, None, None]) -> Generator[Progress, None, None]:
     measure_baselines(run, corpus)
-    yield from train_steps(run, corpus, workers)
+    yield from steps
     if run.best_path.exists():
         fit_mix(run, corpus)

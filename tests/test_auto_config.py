@@ -1,4 +1,4 @@
-"""What is chosen for a text: it can always be trained, it follows the budget, and what is given is kept."""
+"""What is chosen for a text: it can always be trained, it follows the budget, and given options are kept."""
 
 from __future__ import annotations
 
@@ -12,18 +12,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import few_examples
 
-from charlm.training import auto_config as room
+from charlm.config import MINUTES, TrainSpec, steps_per_epoch
+from charlm.corpus.corpus import Corpus
 from charlm.errors import CorpusError, SpecError
 from charlm.parallel import workers
-from charlm.config import MINUTES, TrainSpec, steps_per_epoch
-from charlm.training.auto_config import PRESETS, SIZES, choose, regularisation_for, size_for, streams_for
-from charlm.training.new_run import new_run
-from charlm.corpus.corpus import Corpus
+from charlm.parallel.workers import processors
 from charlm.text.batches import fitting_window
 from charlm.text.vocabulary import Vocabulary
+from charlm.training import auto_config
+from charlm.training.auto_config import (
+    LEAST_UPDATES,
+    PATIENCE,
+    PRESETS,
+    SIZES,
+    WINDOWS,
+    batch_for,
+    choose,
+    most_passes,
+    regularisation_for,
+    size_for,
+)
+from charlm.training.cost_model import work_per_second
+from charlm.training.new_run import new_run
 
 ALPHABET = "".join(map(chr, range(0x100, 0x100 + 3000)))
-POWER = 3e10  # of a usual processor, as charlm.training.cost_model counts
+POWER = 3e10  # of a typical processor, in the units of charlm.training.cost_model
 
 
 def corpus(characters: int, alphabet: int = 60) -> Corpus:
@@ -33,11 +46,16 @@ def corpus(characters: int, alphabet: int = 60) -> Corpus:
 
 
 @pytest.fixture(autouse=True)
-def usual_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every machine is the same."""
-    monkeypatch.setattr(room, "work_per_second", lambda: POWER)
-    for place in (room, workers):
-        monkeypatch.setattr(place, "processors", lambda: 2)
+    monkeypatch.setattr(auto_config, work_per_second.__name__, lambda: POWER)
+    for module in (auto_config, workers):
+        monkeypatch.setattr(module, processors.__name__, lambda: 2)
+
+
+def not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the test fail if this machine's speed is measured."""
+    monkeypatch.setattr(auto_config, work_per_second.__name__, lambda: pytest.fail("measured"))
 
 
 @few_examples
@@ -64,21 +82,20 @@ def test_every_text_has_a_recipe(characters: int, alphabet: int, budget: dict[st
 @few_examples
 @given(characters=st.integers(1000, 10**8), budgets=st.tuples(st.floats(0.01, 600), st.floats(0.01, 600)))
 def test_more_time_is_never_a_smaller_network(characters: int, budgets: tuple[float, float]) -> None:
-    """Law: sizes grow with the budget, and with the text."""
+    """Law: with the same batch, sizes grow with the budget, and with the text."""
     smaller, larger = sorted(budgets)
 
     def size(characters: int, minutes: float) -> int:
-        readable = room._Readable(TrainSpec(minutes=minutes), characters, 2**18, 60 * minutes * POWER)
-        return size_for(characters, 60, readable, {}).hidden
+        return int(choose(corpus(characters), minutes=minutes, batch=32, window=100).network["hidden"])
 
     assert size(characters, smaller) <= size(characters, larger)
     assert size(characters // 10, larger) <= size(characters, larger)
 
 
 @few_examples
-@given(strains=st.tuples(st.floats(0, 1000), st.floats(0, 1000)))
-def test_more_strain_leaves_more_out(strains: tuple[float, float]) -> None:
-    """Law: what is read often, by a large network, is left out often, and what is read once or twice not at all."""
+@given(strains=st.tuples(st.floats(0.01, 1e4), st.floats(0.01, 1e4)))
+def test_dropout_grows_with_the_strain(strains: tuple[float, float]) -> None:
+    """Law: much for what a large network reads often, and none for what is read once or twice."""
     little, much = (regularisation_for(strain) for strain in sorted(strains))
     assert all(0 <= little[name] <= much[name] < 1 for name in little)
     assert regularisation_for(1.9) == {"dropout": 0.0, "input_dropout": 0.0}
@@ -86,9 +103,9 @@ def test_more_strain_leaves_more_out(strains: tuple[float, float]) -> None:
 
 @few_examples
 @given(characters=st.integers(2, 10**9))
-def test_streams_fit(characters: int) -> None:
-    """Law: a text is never asked for more than one window, and a large one fills the widest."""
-    batch, window = streams_for(characters)
+def test_a_batch_fits(characters: int) -> None:
+    """Law: a text is never asked for more than one window, and a large one gets the largest batch."""
+    batch, window = batch_for(characters)
     assert batch >= 1 and (batch * window <= characters or characters < 32)
     assert characters < 10**6 or (batch, window) == (64, 100)
 
@@ -114,20 +131,20 @@ GIVEN: dict[str, Any] = {
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 @few_examples
 @given(names=st.sets(st.sampled_from(list(GIVEN))))
-def test_what_is_given_is_kept(preset: str | None, names: set[str]) -> None:
-    """Law: only what nobody gave is chosen; a preset comes before the choice, and after what is given."""
+def test_given_options_are_kept(preset: str | None, names: set[str]) -> None:
+    """Law: only unset options are chosen; a preset comes before the choice, and after given options."""
     given = {name: GIVEN[name] for name in names}
     chosen = choose(corpus(50_000), preset, **given)
     everything = vars(chosen.training) | chosen.network
     expected = {**PRESETS.get(preset or "", {}), **given}
-    if "optimizer" in names and preset:  # which comes with what suits it
+    if "optimizer" in names and preset:  # another optimizer has its own defaults
         for own in {"learning_rate", "momentum", "clip_norm", "clip_value"} - names:
             del expected[own]
     assert {name: everything[name] for name in expected} == expected
 
 
 def test_classic_is_the_textbook() -> None:
-    """One layer of 64 units, plain stochastic gradient descent at 0.01, elements clipped at 5, one stream."""
+    """Law: one layer of 64 units, plain stochastic gradient descent at 0.01, elements clipped at 5, a batch of 1."""
     chosen = choose(corpus(100_000), "classic")
     spec = chosen.training
     assert (chosen.network["hidden"], chosen.network["layers"], spec.batch) == (64, 1, 1)
@@ -137,26 +154,26 @@ def test_classic_is_the_textbook() -> None:
 
 @pytest.mark.parametrize("budget", [{"steps": 500}, {"epochs": 3.0}, {"steps": 500, "epochs": 3.0}])
 def test_updates_and_passes_need_no_speed(budget: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: without a clock in the budget the recipe is the same on every machine, and nothing is measured."""
-    monkeypatch.setattr(room, "work_per_second", lambda: pytest.fail("measured"))
+    """Law: without minutes in the budget the choice is the same on every machine, and nothing is measured."""
+    not_measured(monkeypatch)
     first = choose(corpus(200_000), **budget)
-    monkeypatch.setattr(workers, "processors", lambda: 64)
+    monkeypatch.setattr(workers, processors.__name__, lambda: 64)
     assert choose(corpus(200_000), **budget) == first
     assert first.training.minutes is None
 
 
-def test_a_time_is_an_end_to_passes_too() -> None:
-    """Law: minutes are three where nothing is said, and a short text ends after some passes, unless somebody says."""
+def test_minutes_and_passes() -> None:
+    """Law: the default is three minutes, and a short text ends after some passes, unless epochs are given."""
     usual = choose(corpus(5_000)).training
-    most = room.most_passes(4_500, usual.batch * usual.window)
-    assert (usual.minutes, usual.epochs, usual.patience) == (MINUTES, most, room.PATIENCE)
+    most = most_passes(4_500, usual.batch * usual.window)
+    assert (usual.minutes, usual.epochs, usual.patience) == (MINUTES, most, PATIENCE)
     assert choose(corpus(5_000), minutes=None, steps=None, epochs=None).training == usual
     assert choose(corpus(5_000), minutes=9.0, epochs=1e6).training.epochs == 1e6
 
 
-def test_faults_are_those_of_the_specs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: a value that cannot be is refused by name, before anything is measured."""
-    monkeypatch.setattr(room, "work_per_second", lambda: pytest.fail("measured"))
+def test_impossible_options_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: by name, before anything is measured."""
+    not_measured(monkeypatch)
     with pytest.raises(SpecError, match="dropout"):
         choose(corpus(1000), dropout=2.0)
     with pytest.raises(SpecError, match="hidden"):
@@ -166,7 +183,7 @@ def test_faults_are_those_of_the_specs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_new_runs_begin_with_it(tmp_path: Path) -> None:
-    """Law: a run for which nobody says how is trained by the recipe."""
+    """Law: a run without given options is trained as chosen."""
     run = new_run(corpus(3000), tmp_path / "run", hidden=24)
     chosen = choose(corpus(3000), hidden=24)
     assert run.config["model"]["hidden"] == 24
@@ -178,8 +195,8 @@ def test_new_runs_begin_with_it(tmp_path: Path) -> None:
     )
 
 
-def test_candidates_that_cannot_be_are_passed_over() -> None:
-    """Law: only a size that somebody needs may be refused; a tied read-out has the size of its embedding."""
+def test_impossible_candidates_are_skipped() -> None:
+    """Law: only a given size may be refused; a tied read-out has the size of its embedding."""
     assert choose(corpus(50_000), layers=50, epochs=1.0).network["layers"] == 50
     assert choose(corpus(50_000), tied=True, embedding=256).network["hidden"] == 256
     chosen = choose(corpus(50_000), tied=True).network
@@ -190,39 +207,39 @@ def test_candidates_that_cannot_be_are_passed_over() -> None:
 
 @pytest.mark.parametrize("characters", [40, 60, 2000, 100_000])
 @pytest.mark.parametrize("count", [1, 2, 4, 7])
-def test_as_many_workers_as_are_wanted_have_streams(count: int, characters: int, tmp_path: Path) -> None:
-    """Law: workers bring a stream each, whatever the text would have got without them, and a run can begin so."""
+def test_every_worker_has_a_sequence(count: int, characters: int, tmp_path: Path) -> None:
+    """Law: the batch is at least the given number of workers, and a run can begin so."""
     text = corpus(characters)
     chosen = choose(text, workers=count)
-    spec = train_spec(new_run(text, tmp_path / "run", chosen.training, **chosen.network))
+    spec = new_run(text, tmp_path / "run", chosen.training, **chosen.network).spec
     assert spec.workers == count <= spec.batch == chosen.training.batch
 
 
 @pytest.mark.parametrize(("characters", "alphabet", "least"), [(33_000, 2000, 48), (100_000, 3000, 96)])
-def test_a_large_alphabet_is_no_reason_for_a_small_network(characters: int, alphabet: int, least: int) -> None:
-    """Law: rows that belong to one character each do not count as what remembers the text, and do not cost dropout."""
+def test_a_large_alphabet_does_not_make_the_network_small(characters: int, alphabet: int, least: int) -> None:
+    """Law: rows that belong to one character do not count as parameters that memorise, and need no dropout."""
     chosen = choose(corpus(characters, alphabet), minutes=600.0)
     assert chosen.network["hidden"] >= least and chosen.training.dropout <= 0.5
     few, many = (size_for(characters, size, lambda model: 1e12, {"embedding": 32}) for size in (60, alphabet))
     assert few.hidden == many.hidden
 
 
-def test_nor_is_it_one_in_a_large_text() -> None:
-    """Law: what a network needs to read grows with its layers, not with an alphabet of which most is rare."""
+def test_nor_in_a_large_text() -> None:
+    """Law: what a network needs to read grows with its layers, not with an alphabet of mostly rare characters."""
     few, many = (size_for(10**8, size, lambda model: 2e7, {"embedding": 128}) for size in (60, 7000))
     assert few.hidden == many.hidden >= 384
 
 
 @pytest.mark.parametrize("characters", [300, 5_000, 20_000, 100_000])
 def test_the_passes_that_are_chosen_can_be_given(characters: int) -> None:
-    """Law: with time enough, `--epochs` as the recipe itself says changes the size of nothing."""
+    """Law: with enough time, giving `--epochs` as it is chosen does not change the network."""
     usual = choose(corpus(characters), minutes=600.0)
     assert choose(corpus(characters), epochs=usual.training.epochs).network == usual.network
 
 
 @pytest.mark.parametrize("characters", [5_000, 200_000])
-def test_time_that_is_not_needed_changes_nothing(characters: int) -> None:
-    """Law: where passes end a training before its minutes do, more minutes are the same training."""
+def test_unused_time_changes_nothing(characters: int) -> None:
+    """Law: if passes end training before its minutes do, more minutes are the same training."""
     some, more = (choose(corpus(characters), minutes=minutes) for minutes in (60.0, 600.0))
     assert some.network == more.network
     assert replace(some.training, minutes=None) == replace(more.training, minutes=None)
@@ -230,21 +247,21 @@ def test_time_that_is_not_needed_changes_nothing(characters: int) -> None:
 
 @pytest.mark.parametrize("characters", [200, 600, 5_000])
 def test_short_texts_get_beyond_the_warm_up(characters: int) -> None:
-    """Law: no text is too short for some hundred updates."""
+    """Law: every text gets some hundred updates."""
     spec = choose(corpus(characters)).training
     assert spec.epochs is not None
     updates = spec.epochs * steps_per_epoch(spec, characters - round(characters / 10))
-    assert updates >= 0.8 * room.LEAST_UPDATES
+    assert updates >= 0.8 * LEAST_UPDATES
 
 
-def test_a_wide_window_has_few_streams() -> None:
-    """Law: the streams follow the window that somebody wants: a pass has about as many updates as otherwise."""
+def test_a_long_window_has_a_small_batch() -> None:
+    """Law: the batch follows a given window: a pass has about as many updates as otherwise."""
     spec = choose(corpus(110_000), window=500).training
-    assert spec.window == 500 and steps_per_epoch(spec, 99_000) >= room.WINDOWS / 2
+    assert spec.window == 500 and steps_per_epoch(spec, 99_000) >= WINDOWS / 2
 
 
-def test_a_number_of_updates_is_kept_whatever_it_means() -> None:
-    """Law: with a budget of updates or passes nothing else ends a training, and dropout knows how long it is."""
+def test_a_budget_of_steps_or_epochs_is_used_up() -> None:
+    """Law: nothing else ends training, and dropout follows its length."""
     short, long = (choose(corpus(20_000), steps=steps).training for steps in (100, 100_000))
     assert short.epochs is long.epochs is short.patience is long.patience is None
     assert short.dropout < long.dropout
@@ -252,8 +269,8 @@ def test_a_number_of_updates_is_kept_whatever_it_means() -> None:
 
 
 def test_another_optimizer_than_the_presets_own() -> None:
-    """Law: it comes with its own rate; a preset that there is not is refused by name."""
+    """Law: it has its own learning rate; an unknown preset is refused by name."""
     spec = choose(corpus(20_000), "classic", optimizer="adam").training
-    assert (spec.optimizer, spec.learning_rate, spec.settled.learning_rate) == ("adam", None, 0.004)
+    assert (spec.optimizer, spec.learning_rate, spec.resolved.learning_rate) == ("adam", None, 0.004)
     with pytest.raises(SpecError, match=r"classic.*'clasic'"):
         choose(corpus(20_000), "clasic")

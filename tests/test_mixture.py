@@ -1,4 +1,4 @@
-"""Mixing: a distribution that is never worse than its parts where it was fitted, and the same text cut anyhow."""
+"""Mixtures: the interpolation of two predictors, never worse than either on the text that the weight is fitted to."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import json
 import math
 import shutil
 from dataclasses import asdict, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import LANTERNS, TINY, charlm, copy_of_trained_run, lanterns, run_to_end, short_corpus, tiny_run, trained_run
+from runs import LANTERNS, charlm, copy_of_trained_run, lanterns, run_to_end, short_corpus, tiny_run, trained_run
 
-from charlm.predict import mixture as mixing
-from charlm.predict import mixture_weight as fitting
-from charlm.training.baselines import measure_baselines
 from charlm.errors import RunError
-from charlm.predict.run_mixture import fit_mix
-from charlm.runs.figures import Mix, mixture_for
-from charlm.predict.mixture import Mixture, fit_weight
-from charlm.predict.ngram import Counts, NGram
-from charlm.config import split
-from charlm.training.report import verdict
+from charlm.predict import run_mixture
+from charlm.predict.mixture import Mixture, best_weight, mixed_nats
+from charlm.predict.network import Network
+from charlm.predict.ngram import NGram
+from charlm.predict.ngram_counts import Counts
+from charlm.predict.run_mixture import fit_mix, mixture_for
 from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.figures import Mix
 from charlm.runs.run import Run
+from charlm.sampling.sample import SampleSpec, sample
 from charlm.trained_model import TrainedModel, load
+from charlm.training.baselines import measure_baselines
+from charlm.training.report import verdict
 
 TEXT = LANTERNS.read_text("utf-8")[-700:]
 nats = st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=50)
@@ -41,23 +41,19 @@ def test_the_weight_is_the_best(pairs: list[tuple[float, float]]) -> None:
     def cost(weight: float) -> float:
         return -sum(math.log(weight * math.exp(-a) + (1 - weight) * math.exp(-b)) for a, b in pairs)
 
-    best = fit_weight(network, counted)
+    best = best_weight(network, counted)
     assert 0 <= best <= 1
-    assert cost(best) <= min(cost(weight) for weight in np.linspace(0, 1, 201)) + 1e-6 * (1 + cost(best))
-    nats = Mixture(_ngram(), best).nats(network, counted)
-    assert nats.sum() == pytest.approx(cost(best), rel=1e-9, abs=1e-9)
-    assert nats.sum() <= min(network.sum(), counted.sum()) * (1 + 1e-9) + 1e-9
-
-
-def _ngram() -> NGram:
-    return NGram.of(Counts.of(np.array([0, 1, 1]), 3, 2))
+    assert cost(best) <= min(cost(weight) for weight in np.linspace(0, 1, 51)) + 1e-6 * (1 + cost(best))
+    mixed = mixed_nats(network, counted, best).sum()
+    assert mixed == pytest.approx(cost(best), rel=1e-9, abs=1e-9)
+    assert mixed <= min(network.sum(), counted.sum()) * (1 + 1e-9) + 1e-9
 
 
 @pytest.mark.parametrize(
     ("network", "counted", "weight"), [([1.0, 2.0], [2.0, 3.0], 1), ([2.0], [1.0], 0), ([1], [1], 1)]
 )
 def test_one_that_is_always_better_stays_alone(network: list[float], counted: list[float], weight: float) -> None:
-    assert fit_weight(np.array(network), np.array(counted)) == weight
+    assert best_weight(np.array(network), np.array(counted)) == weight
 
 
 def mixed() -> TrainedModel:
@@ -67,52 +63,37 @@ def mixed() -> TrainedModel:
     return model
 
 
-def test_it_is_the_interpolation_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: the surprisals are those of the network and of the n-gram, interpolated; unknown characters, too."""
-    model, alone, text = mixed(), load(trained_run()), TEXT + "€é"
-    assert model.mixture is not None
-    ids = model.vocabulary.encode(text, unknown=True)
-    counted = model.mixture.ngram.nats(ids, [model.vocabulary.start])
-    counted[ids == model.vocabulary.unknown] += math.log(model.vocabulary.others)
-    weight = model.mixture.weight
-    expected = -np.log(weight * np.exp(-alone.surprisal(text)) + (1 - weight) * np.exp(-counted))
-    np.testing.assert_allclose(model.surprisal(text), expected, rtol=1e-9)
-    assert model.score(text).nats == pytest.approx(expected.sum(), rel=1e-9)
-    assert model.score(TEXT).nats < alone.score(TEXT).nats
-
-
-@given(st.lists(st.integers(0, 700), max_size=6), st.booleans())
-def test_pieces(cuts: list[int], small_groups: bool) -> None:
-    """Law: a text costs the same however it is cut; with reset each piece costs what it costs as a text of its own."""
-    model = mixed()
-    edges = [0, *sorted(cuts), len(TEXT)]
-    pieces = [TEXT[start:end] for start, end in pairwise(edges)]
-    with pytest.MonkeyPatch.context() as patch:
-        if small_groups:
-            patch.setattr(mixing, "GROUP", 100)
-        together = np.concatenate(list(model.surprisals(pieces)))
-        apart = list(model.surprisals(pieces, reset=True))
-    np.testing.assert_allclose(together, model.surprisal(TEXT), atol=2e-5)
-    for piece, nats in zip(pieces, apart, strict=True):
-        np.testing.assert_allclose(nats, model.surprisal(piece), atol=2e-5)
-
-
 @pytest.mark.parametrize("reset", [False, True])
-def test_predictions_and_probabilities(reset: bool) -> None:
-    """Law: rows sum to 1 and hold what `surprisals` says; so does `next_probs`, read on character by character."""
-    model, pieces = mixed(), [TEXT[:300], "", TEXT[300:301], TEXT[301:620]]
-    rows = np.concatenate(list(model.predictions(pieces, reset=reset)))
-    np.testing.assert_allclose(np.exp(rows).sum(axis=1), 1, atol=1e-6)
-    ids = model.vocabulary.encode("".join(pieces))
-    expected = np.concatenate(list(model.surprisals(pieces, reset=reset)))
-    np.testing.assert_allclose(-rows[np.arange(len(ids)), ids], expected, atol=2e-5)
-    state = model.read("")
-    for at, character in enumerate(TEXT[:40]):
-        p = model.next_probs(state)
-        assert p.sum() == pytest.approx(1, abs=1e-6)
-        np.testing.assert_allclose(np.log(p), rows[at], atol=2e-5)
+def test_it_is_the_interpolation_of_both(reset: bool) -> None:
+    """Law: surprisals and predictions are those of the network and of the n-gram, interpolated; for unknown characters,
+    too.
+    """
+    model, pieces = mixed(), [TEXT[:300] + "€é", "", TEXT[300:301], TEXT[301:620]]
+    assert model.mixture is not None
+    vocabulary, weight = model.vocabulary, model.mixture.weight
+    ids = [vocabulary.encode(piece, unknown=True) for piece in pieces]
+    network, counted = (
+        np.exp(np.concatenate(list(each.distributions(ids, reset=reset))))
+        for each in (Network.of(load_checkpoint(trained_run() / "best.safetensors")), model.mixture.ngram)
+    )
+    expected = np.log(weight * network + (1 - weight) * counted)
+    found = np.concatenate(list(model.predictions(pieces, reset=reset)))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    every = np.concatenate(ids)
+    costs = vocabulary.add_unknown_cost(-expected[np.arange(len(every)), every], every)
+    np.testing.assert_allclose(np.concatenate(list(model.surprisals(pieces, reset=reset))), costs, atol=2e-5)
+
+
+def test_reading_and_scoring_agree() -> None:
+    """Law: `next_probs`, read on character by character, is what `predictions` says; both together score better."""
+    model = mixed()
+    rows, state = np.concatenate(list(model.predictions(TEXT[:40]))), model.read("")
+    for row, character in zip(rows, TEXT, strict=False):
+        np.testing.assert_allclose(np.log(model.next_probs(state)), row, atol=2e-5)
         state = model.read(character, state)
     np.testing.assert_allclose(model.next_probs(state), model.next_probs(model.read(TEXT[:40])), atol=1e-6)
+    assert model.score(TEXT).nats == pytest.approx(model.surprisal(TEXT).sum(), rel=1e-9)
+    assert model.score(TEXT).nats < load(trained_run()).score(TEXT).nats
 
 
 def test_samples_are_drawn_from_it() -> None:
@@ -127,17 +108,17 @@ def test_samples_are_drawn_from_it() -> None:
     assert many != load(trained_run()).samples("The ", length=30, rng_seed=3, numbers=range(3))
 
 
-def test_an_order_of_one(tmp_path: Path) -> None:
-    """Law: an n-gram that looks at nothing before can be mixed with, too."""
-    model = mixed()
-    ids, V = lanterns().ids, len(lanterns().vocabulary) + 1
-    model.mixture = Mixture(NGram.of(Counts.of(ids, V, 1)), 0.5)
-    rows = np.concatenate(list(model.predictions(TEXT)))
-    np.testing.assert_allclose(-rows[np.arange(700), model.vocabulary.encode(TEXT)], model.surprisal(TEXT), atol=2e-5)
-    assert len("".join(model.sample("T", length=9))) == 9
+def test_an_order_of_one() -> None:
+    """Law: an n-gram without a context can be mixed with, too."""
+    vocabulary, spec = lanterns().vocabulary, SampleSpec(length=9)
+    ngram = NGram.of(Counts.of(lanterns().ids, len(vocabulary) + 1, 1), vocabulary.start)
+    mixture, ids = Mixture(mixed().predictor(), ngram, 0.5), vocabulary.encode(TEXT)
+    rows, (costs,) = np.concatenate(list(mixture.distributions([ids]))), mixture.nats([ids])
+    np.testing.assert_allclose(-rows[np.arange(700), ids], costs, atol=2e-5)
+    assert len("".join(sample(mixture, vocabulary, "T", spec, np.random.default_rng(0)))) == 9
 
 
-# ------------------------------------------------------------------------------------------------------------ fitting
+# -------------------------------------------------------------------------------------------------- the one of a run
 
 
 def test_what_is_fitted() -> None:
@@ -146,8 +127,7 @@ def test_what_is_fitted() -> None:
     mix = Mix.of(run)
     assert mix is not None
     alone, model = load(run.best_path), mixed()
-    validation = split(lanterns().ids, TINY.val_fraction)[1]
-    text = lanterns().vocabulary.decode(validation)
+    text = lanterns().vocabulary.decode(lanterns().split(run.spec)[1])
     assert mix.network_nats == pytest.approx(alone.score(text).nats_per_char, abs=1e-6)
     assert mix.nats == pytest.approx(model.score(text).nats_per_char, abs=1e-6)
     assert mix.nats <= min(mix.network_nats, mix.ngram_nats)
@@ -155,30 +135,30 @@ def test_what_is_fitted() -> None:
 
 
 def test_fitted_once_for_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: what is kept is taken, and fitted anew when there is a new best checkpoint."""
+    """Law: kept figures are used, and fitted again for a new best checkpoint."""
     run = Run.open(copy_of_trained_run(tmp_path / "run"))
     kept = fit_mix(run, lanterns())
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "fit_weight", lambda *_: pytest.fail("fitted again"))
+        patch.setattr(run_mixture, best_weight.__name__, lambda *_: pytest.fail("fitted again"))
         assert fit_mix(run, lanterns()) == kept == Mix.of(run)
-    run.save_figures("mix", asdict(kept) | {"step": kept.step - 1, "weight": 0.5})
+    replace(kept, step=kept.step - 1, weight=0.5).save(run)
     assert fit_mix(run, lanterns()) == kept == Mix.of(run)
 
 
 def test_a_network_that_is_better_alone_stays_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Law: where mixing gains nothing, nothing is mixed, and that is said."""
+    """Law: if mixing gains nothing, nothing is mixed, and a message says so."""
     run = Run.open(copy_of_trained_run(tmp_path / "run"))
     Mix(step=60, weight=1.0, nats=2.0, network_nats=2.0, ngram_nats=3.0).save(run)
     assert load(run.path, mix=True).surprisal(TEXT).tolist() == load(run.path).surprisal(TEXT).tolist()
     (tmp_path / "x.txt").write_text(TEXT)
     plain, both = (charlm(capsys, "score", run.path, tmp_path / "x.txt", *more) for more in ([], ["--mix"]))
     assert plain.out == both.out and not plain.err
-    assert both.err == "Not mixed: on the validation part 2.000 nats per character become 2.000\n"
-    assert "Both together" not in verdict(run)
+    assert both.err.startswith("Not mixed: ") and both.err.count("2.000") == 2 and both.err.count("\n") == 1
+    assert "Mixed with the n-gram" not in verdict(run)
 
 
-def test_an_old_run_is_fitted_where_its_text_is_at_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Law: without the files the same weight comes from the text, nothing is written; without the text it is told."""
+def test_an_old_run_is_fitted_if_its_text_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: without the files the weight is fitted to the text again, nothing is written; without the text, an error."""
     run = Run.open(copy_of_trained_run(tmp_path / "run"))
     expected = load(run.path, mix=True).surprisal(TEXT)
     for missing in (["mix.json"], ["ngram.counts"]):
@@ -195,8 +175,9 @@ def test_an_old_run_is_fitted_where_its_text_is_at_hand(tmp_path: Path, capsys: 
     assert charlm(capsys, "sample", lone, "--mix").is_clear_error(1)
 
 
-def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Law: training leaves what --mix needs, also where the text is gone; score and sample say what they do."""
+@pytest.mark.slow
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: training leaves what --mix needs, even if the text is gone; score and sample say what they do."""
     text = tmp_path / "x.txt"
     text.write_bytes(LANTERNS.read_bytes()[:6000])
     small = ("--hidden", 8, "--batch", 4, "--window", 10, "--steps", 40, "--quiet")
@@ -204,7 +185,7 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     mix = done.json["mix"]
     assert mix["nats"] <= min(mix["network_nats"], mix["ngram_nats"]) and mix["nats"] < mix["network_nats"]
     assert mix["network_nats"] == pytest.approx(done.json["validation_nats"], abs=1e-6)
-    assert f"Both together (--mix) come to {mix['nats']:.2f}." in charlm(capsys, "info", tmp_path / "run").out
+    assert f"Mixed with the n-gram (--mix): {mix['nats']:.2f}." in charlm(capsys, "info", tmp_path / "run").out
     validation = tmp_path / "v.txt"
     validation.write_bytes(text.read_bytes()[-600:])
     text.unlink()
@@ -227,7 +208,7 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_a_hostile_weight(content: str, tmp_path: Path) -> None:
-    """Law: a file that holds something else is told in one line, with the way out."""
+    """Law: a file that holds something else is refused in one line, which says what to do."""
     run = Run.open(copy_of_trained_run(tmp_path / "run"))
     run.figures_path("mix").write_text(content)
     with pytest.raises(RunError, match=r"mix\.json .*remove it, and charlm train --resume makes it again"):
@@ -235,7 +216,7 @@ def test_a_hostile_weight(content: str, tmp_path: Path) -> None:
 
 
 def test_the_smallest_run(tmp_path: Path) -> None:
-    """Law: one character of validation is enough to fit on."""
+    """Law: one validation character is enough to fit the weight."""
     corpus = short_corpus(tmp_path, 12)
     run = run_to_end(tiny_run(tmp_path / "run", corpus), corpus)
     measure_baselines(run, corpus)
@@ -244,7 +225,7 @@ def test_the_smallest_run(tmp_path: Path) -> None:
 
 
 def test_a_weight_is_that_of_its_checkpoint(tmp_path: Path) -> None:
-    """Law: what was fitted for another checkpoint is fitted anew; without the text it is all there is, and is taken."""
+    """Law: a weight of another checkpoint is fitted again, or used as it is if the text is gone."""
     run = Run.open(copy_of_trained_run(tmp_path / "run"))
     best, kept = load_checkpoint(run.best_path), Mix.of(run)
     assert kept is not None and mixture_for(run, best)[1] == kept

@@ -1,4 +1,4 @@
-"""A run that goes on from a trained model begins with what the model knew, for the characters of both texts."""
+"""A run that starts from a trained model has its parameters, for the characters of both texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import (
     LANTERNS,
@@ -29,18 +29,23 @@ from runs import (
     trained_run,
 )
 
-from charlm.errors import CharlmError, CorpusError, RunError
 from charlm.arrays import NamedArrays
-from charlm.nn.model import ModelSpec
-from charlm.training.report import verdict
-from charlm.training.new_run import new_run
-from charlm.runs.checkpoint import load_checkpoint, sha256_of
 from charlm.corpus.corpus import Corpus, read_corpus
-from charlm.runs.run import Run, is_run
+from charlm.errors import CharlmError, CorpusError, RunError
+from charlm.nn.model import CharLM, ModelSpec
+from charlm.predict.network import Network
+from charlm.runs.checkpoint import load_checkpoint, sha256_of
+from charlm.runs.config import is_run
+from charlm.runs.resume import last_checkpoint
+from charlm.runs.run import Run
 from charlm.text.vocabulary import Vocabulary
 from charlm.trained_model import TrainedModel, load
 from charlm.training.loop import train_steps
+from charlm.training.new_run import new_run
+from charlm.training.report import verdict
 from charlm.training.warm_start import carried_params, forgetting, new_run_from
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 Capture = pytest.CaptureFixture[str]
 NETWORKS: list[dict[str, Any]] = [
@@ -56,23 +61,27 @@ OLD = "ba\nc"  # in no order, as the vocabulary of a checkpoint may be
 
 
 def random_old(network: dict[str, Any], seed: int = 0) -> TrainedModel:
-    """A model of five ids, the last of them the escape."""
+    """A model of five ids, the last of them the unknown character."""
     _, params = random_model(seed, vocabulary=len(OLD) + 1, dtype=np.float32, scale=0.7, **network)
-    spec = ModelSpec(len(OLD) + 1, 5, **network)
-    return TrainedModel(spec, params, Vocabulary(OLD), {}, Path("nowhere"))
+    return model_of(ModelSpec(len(OLD) + 1, 5, **network), params, Vocabulary(OLD))
+
+
+def model_of(spec: ModelSpec, params: NamedArrays, vocabulary: Vocabulary) -> TrainedModel:
+    return TrainedModel(Network(CharLM(spec), params, vocabulary.start), vocabulary, {}, Path("nowhere"))
 
 
 def carried(old: TrainedModel, new: str) -> TrainedModel:
     vocabulary = Vocabulary.of(OLD + new)
     spec = replace(old.spec, vocabulary=len(vocabulary) + 1)
-    return TrainedModel(spec, carried_params(old, vocabulary), vocabulary, {}, Path("nowhere"))
+    return model_of(spec, carried_params(old, vocabulary), vocabulary)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
+@settings(max_examples=10)
 @given(new=st.text("AZdé€", max_size=5), text=st.text(OLD, max_size=30))
-def test_what_was_known_keeps_its_odds(network: dict[str, Any], new: str, text: str) -> None:
-    """Law: after any text of old characters, the probabilities of these and of the escape are in the old proportions,
-    and a new character's is the geometric mean of the old characters'.
+def test_known_characters_keep_their_odds(network: dict[str, Any], new: str, text: str) -> None:
+    """Law: after any text of old characters, the probabilities of these and of the unknown character are in the old
+    proportions, and a new character's is the geometric mean of the old characters'.
     """
     old = random_old(network)
     model = carried(old, new)
@@ -87,7 +96,7 @@ def test_what_was_known_keeps_its_odds(network: dict[str, Any], new: str, text: 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_a_new_character_is_read_as_the_mean(network: dict[str, Any]) -> None:
-    """Law: its row is the mean of the old characters', wherever characters go in."""
+    """Law: its row is the mean of the old characters'."""
     old, model = random_old(network), carried(random_old(network), "Zé")
     name = "embedding.E" if network.get("embedding") else "layer0.W"
     for character in "Zé":
@@ -97,7 +106,7 @@ def test_a_new_character_is_read_as_the_mean(network: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_rows_move_with_their_character(network: dict[str, Any]) -> None:
-    """Law: what belongs to a character, or to the escape, is to the bit what it was, wherever its id has gone to."""
+    """Law: the rows of a character, or of the unknown one, are the same to the bit, whatever its new id."""
     old, model = random_old(network), carried(random_old(network), "AZé")
     ids = [*map(model.vocabulary.characters.index, OLD), model.vocabulary.unknown]
     assert ids[:-1] != list(range(len(OLD)))
@@ -111,7 +120,7 @@ def test_rows_move_with_their_character(network: dict[str, Any]) -> None:
     assert moved == (2 if network.get("tied") else 3)
 
 
-def test_nothing_new(tmp_path: Path) -> None:
+def test_nothing_new() -> None:
     """Law: for the same characters in the same order, the parameters are the model's."""
     old = load(trained_run())
     assert carried_params(old, old.vocabulary).flat.tobytes() == old.params.flat.tobytes()
@@ -129,7 +138,7 @@ def first_of(path: Path, corpus: Corpus, **changes: Any) -> Run:
 
 
 def test_a_new_run(tmp_path: Path, corpus: Corpus) -> None:
-    """Law: before its first update it has the carried parameters as its best and its last, and says whence."""
+    """Law: before its first update it has the carried parameters as its best and its last, and names their origin."""
     old = load(trained_run())
     run = Run.open(first_of(tmp_path / "run", corpus).path)
     assert set(corpus.vocabulary.characters) == set(GREEK) | set(old.vocabulary.characters)
@@ -147,22 +156,20 @@ def test_a_new_run(tmp_path: Path, corpus: Corpus) -> None:
     assert run.origin["validation_nats"] == beginning["nats"]
 
 
-@pytest.mark.parametrize("stops", [[0], [1], [5, 13], [24]])
-def test_resume(stops: list[int], tmp_path: Path, corpus: Corpus) -> None:
-    """Law: stopped anywhere, before the first update, too, it comes to the same bits."""
+def test_resume(tmp_path: Path, corpus: Corpus) -> None:
+    """Law: stopped anywhere, it comes to the same bits."""
     straight = run_to_end(first_of(tmp_path / "straight", corpus), corpus)
     run = first_of(tmp_path / "run", corpus)
-    for step in stops:
-        if step:
-            stop_at(Run.open(run.path), corpus, step)
+    for step in (1, 5, 13):
+        stop_at(Run.open(run.path), corpus, step)
     run_to_end(Run.open(run.path), corpus)
     assert bits_of_run(run) == bits_of_run(straight)
     fresh = bits_of(load_checkpoint(straight.best_path))["params"]
     assert fresh != bits_of(load_checkpoint(trained_run() / "best.safetensors"))["params"]
 
 
-def test_a_divergence_goes_back_to_the_beginning(tmp_path: Path, corpus: Corpus) -> None:
-    """Law: what explodes before the first evaluation goes on from the model, not from random numbers."""
+def test_a_divergence_goes_back_to_the_model(tmp_path: Path, corpus: Corpus) -> None:
+    """Law: a divergence before the first evaluation goes back to the model, not to random numbers."""
     run = first_of(tmp_path / "run", corpus, learning_rate=1e30, clip_norm=None)
     before = bits_of(load_checkpoint(run.best_path))
     with pytest.raises(CharlmError):
@@ -170,7 +177,7 @@ def test_a_divergence_goes_back_to_the_beginning(tmp_path: Path, corpus: Corpus)
     assert bits_of(load_checkpoint(run.best_path)) == before
 
 
-def test_a_beginning_that_fails(tmp_path: Path, corpus: Corpus) -> None:
+def test_a_killed_creation(tmp_path: Path, corpus: Corpus) -> None:
     """Law: at whichever call the process is stopped, there is no run, or one that begins with the model."""
     (tmp_path / "alone.safetensors").write_bytes((trained_run() / "best.safetensors").read_bytes())
     old = load(tmp_path / "alone.safetensors")
@@ -191,13 +198,13 @@ def test_a_beginning_that_fails(tmp_path: Path, corpus: Corpus) -> None:
             next(train_steps(Run.open(path), corpus))
             continue
         again = new_run_from(old, corpus, path, TINY) if fail_at % 2 else new_run(corpus, path, TINY, hidden=4)
-        last = again.last()
+        last = last_checkpoint(again)
         assert (bits_of(last) == first) if last else not fail_at % 2, faults.failed_call
         next(train_steps(again, corpus))
     assert fail_at > 10 and runs > 0
 
 
-def test_a_run_that_lost_its_beginning(tmp_path: Path, corpus: Corpus) -> None:
+def test_a_run_without_its_checkpoints(tmp_path: Path, corpus: Corpus) -> None:
     """Law: it is refused, and never begins anew with random numbers."""
     run = first_of(tmp_path / "run", corpus)
     for path in (run.best_path, run.last_path):
@@ -207,7 +214,7 @@ def test_a_run_that_lost_its_beginning(tmp_path: Path, corpus: Corpus) -> None:
 
 
 def test_a_text_that_was_read_without_the_model(tmp_path: Path, corpus: Corpus) -> None:
-    """Law: ids that mean other characters are refused, by the new run and by one that is resumed."""
+    """Law: ids of other characters are refused, by a new run and by one that is resumed."""
     run = first_of(tmp_path / "run", corpus)
     without = read_corpus(tmp_path / "greek.txt")
     for attempt in (lambda: first_of(tmp_path / "other", without), lambda: next(train_steps(run, without))):
@@ -232,8 +239,8 @@ def test_forgetting(tmp_path: Path, corpus: Corpus) -> None:
     assert forgetting(Run.open(trained_run())) is None
 
 
-def test_when_nothing_helps(tmp_path: Path) -> None:
-    """Law: where no update made it better, the best model is the one it began with, and that is said."""
+def test_when_no_update_helps(tmp_path: Path) -> None:
+    """Law: the best model is the one it began with, and the verdict says so."""
     path = tmp_path / "same.txt"
     path.write_bytes(LANTERNS.read_bytes()[-3000:])
     corpus = read_corpus(path, known=load(trained_run()).vocabulary.characters)
@@ -241,7 +248,7 @@ def test_when_nothing_helps(tmp_path: Path) -> None:
     found = forgetting(run)
     assert found is not None and found.new_after == found.new_before and found.old_after == found.old_before
     assert found.old_before == pytest.approx(load(trained_run()).progress["best_nats"], abs=1e-6)
-    assert "No step made it better" in verdict(run)
+    assert "No step improved on the initial model" in verdict(run)
 
 
 # ------------------------------------------------------------------------------------------------ the command line
@@ -249,7 +256,7 @@ def test_when_nothing_helps(tmp_path: Path) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a text of its own, and a copy of the trained run whose text lies there, too."""
+    """A folder with a text, a copy of the trained run, and that run's text."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "greek.txt").write_text(GREEK, encoding="utf-8")
     (tmp_path / "old.txt").write_bytes(LANTERNS.read_bytes())
@@ -264,7 +271,7 @@ OPTIONS = (*TINY_OPTIONS[2:], "--quiet", "--out", "new")
 
 
 def test_from(here: Path, capsys: Capture) -> None:
-    """Law: losses of both texts, before and after, as people and programs read them; the next command works."""
+    """Law: losses of both texts, before and after, printed and as JSON; the next command works."""
     done = charlm(capsys, "train", "greek.txt", "--from", "old", *OPTIONS)
     assert done.code == 0
     found = forgetting(Run.open("new"))
@@ -285,23 +292,23 @@ def test_from(here: Path, capsys: Capture) -> None:
 
 
 def test_an_old_text_that_is_gone(here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: gone, changed, or read from standard input: it is said that the old loss cannot be told, and why."""
+    """Law: gone, changed, or read from standard input: the old loss is not available, with the reason."""
     corpus = read_corpus("greek.txt", known=load("old").vocabulary.characters)
 
-    def told(old: str, out: str) -> str:
+    def reason(old: str, out: str) -> str:
         found = forgetting(new_run_from(load(old), corpus, out, TINY))
         assert found is not None and found.old_before is None and found.old_after is None and found.new_before > 0
         return found.reason
 
     (here / "old.txt").rename(here / "moved.txt")
-    assert "no such file" in told("old", "1")
+    assert "no such file" in reason("old", "1")
     (here / "old.txt").write_text("another text\n" * 9)
-    assert "holds another text now" in told("old", "2")
+    assert "holds another text now" in reason("old", "2")
     (here / "alone.safetensors").write_bytes((here / "old" / "last.safetensors").read_bytes())
-    assert "no run directory" in told("alone.safetensors", "3")
+    assert "not in a run directory" in reason("alone.safetensors", "3")
     config = here / "old" / "config.json"
     config.write_text(config.read_text(encoding="utf-8").replace(str(here / "old.txt"), "-"), encoding="utf-8")
-    assert "standard input" in told("old", "4")
+    assert "standard input" in reason("old", "4")
 
     done = charlm(capsys, "train", "greek.txt", "--from", "old", *OPTIONS)
     assert done.code == 0 and "?  the text that the model came with: it came from standard input" in done.out
@@ -309,20 +316,25 @@ def test_an_old_text_that_is_gone(here: Path, capsys: Capture, monkeypatch: pyte
     assert done.json["old_validation_nats"] is None and done.json["validation_nats_before"] > 0
 
 
-@pytest.mark.parametrize(
-    "options",
-    ["--hidden 9", "--cell lstm", "--reset after", "--layers 2", "--embedding 3", "--tied", "--no-residual"],
-)
-def test_options_that_contradict(options: str, here: Path, capsys: Capture) -> None:
+def test_options_that_contradict(here: Path, capsys: Capture) -> None:
     """Law: a usage error of one line that names the option and the run, and no run."""
-    done = charlm(capsys, "train", "greek.txt", "--from", "old", *OPTIONS, *options.split())
-    name = options.split()[0].replace("--no-", "--")
-    assert done.is_clear_error(2) and name in done.err and " in old" in done.err
-    assert not (here / "new").exists()
+    for options in (
+        "--hidden 9",
+        "--cell lstm",
+        "--reset after",
+        "--layers 2",
+        "--embedding 3",
+        "--tied",
+        "--no-residual",
+    ):
+        done = charlm(capsys, "train", "greek.txt", "--from", "old", *OPTIONS, *options.split())
+        name = options.split()[0].replace("--no-", "--")
+        assert done.is_clear_error(2) and name in done.err and " in old" in done.err
+        assert not (here / "new").exists()
 
 
 def test_options_that_agree(here: Path, capsys: Capture) -> None:
-    """Law: what is said once more is no contradiction; options that mean nothing for the model's cell are refused."""
+    """Law: repeating the model's sizes is allowed; options without effect on the model's cell are refused."""
     same = ("--hidden", "8", "--cell", "gru", "--reset", "before", "--layers", "1")
     assert charlm(capsys, "train", "greek.txt", "--from", "old", *OPTIONS, *same).code == 0
     for options in (("--from", "nowhere"), ("--from", "greek.txt"), ("--from", "old", "--activation", "tanh")):
@@ -341,10 +353,11 @@ def test_options_that_agree(here: Path, capsys: Capture) -> None:
     ],
 )
 def test_an_altered_origin(key: str, inner: str | None, tmp_path: Path, corpus: Corpus) -> None:
-    """Law: whatever config.json says of the origin, either all works or a CharlmError of one line comes."""
+    """Law: whatever config.json says of the origin, everything works or a CharlmError of one line is raised."""
     run = first_of(tmp_path / "run", corpus)
     whole = json.loads((run.path / "config.json").read_text(encoding="utf-8"))
-    for value in ("missing", None, "x", -1, [], {}, 2.5, [3]):
+    values: list[Any] = ["missing", None, "x", -1, [], {}, 2.5, [3]]
+    for value in values:
         config = json.loads(json.dumps(whole))
         part = config["origin"][key] if inner else config["origin"]
         part[inner or key] = value

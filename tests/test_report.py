@@ -1,0 +1,182 @@
+"""The report of a run: why training ended, and a verdict on the result in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runs import LANTERNS, TINY, charlm, few_examples, run_to_end, short_corpus, tiny_run
+
+from charlm.config import TrainSpec
+from charlm.corpus.corpus import Corpus
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.figures import Baselines
+from charlm.runs.run import Run
+from charlm.scoring.score import Score, score_ids
+from charlm.training import coordinator, report
+from charlm.training.loop import train_steps
+from charlm.training.report import ending, summary, verdict
+from charlm.training.resume import change_budget
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+SOME = Baselines(characters=5000, ngram_order=5, ngram_nats=1.634, bzip2_nats=1.827, xz_nats=2.04)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return short_corpus(tmp_path)
+
+
+@pytest.fixture
+def only_the_second_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let validation losses be 3, 2, 2, 2 ..."""
+    losses = iter([3.0])
+    monkeypatch.setattr(coordinator, score_ids.__name__, lambda *what: Score(1, next(losses, 2.0)))
+
+
+PATIENT = replace(TINY, steps=None, minutes=60.0, epochs=1e4, evaluations=10**5, patience=3)
+
+
+def evaluations(run: Run) -> list[float]:
+    return [record["nats"] for record in run.metrics() if record["split"] == "validation"]
+
+
+def test_patience_ends_a_training(corpus: Corpus, tmp_path: Path, only_the_second_is_best: None) -> None:
+    """Law: after so many evaluations that were no better, and not before; equal is not better. It stays ended until
+    another budget is given.
+    """
+    run = run_to_end(tiny_run(tmp_path / "run", corpus, PATIENT), corpus)
+    assert evaluations(run) == [3, 2, 2, 2, 2]
+    assert list(train_steps(Run.open(run.path), corpus)) == []
+    best = load_checkpoint(run.best_path)
+    assert f"step {best.step:,}" in ending(run) and "--patience" in ending(run)
+    assert ending(run).startswith("Stopped after ") and " of 1:00:00: 3 evaluations in a row" in ending(run)
+
+    step = best.step + 9
+    change_budget(run, steps=step)
+    assert [progress.step for progress in train_steps(Run.open(run.path), corpus)][-1] == step
+    assert Run.open(run.path).spec.patience is None
+
+
+def test_patience_counts_on_after_a_resume(corpus: Corpus, tmp_path: Path, only_the_second_is_best: None) -> None:
+    """Law: a run that was stopped between two evaluations counts on from where it was."""
+    run = tiny_run(tmp_path / "run", corpus, PATIENT)
+    for _ in range(20):
+        updates = train_steps(Run.open(run.path), corpus)
+        if next(updates, None) is None:
+            break
+        updates.close()
+    assert evaluations(run) == [3, 2, 2, 2, 2]
+
+
+def test_without_patience_a_training_goes_on(corpus: Corpus, tmp_path: Path, only_the_second_is_best: None) -> None:
+    """Law: None is off."""
+    run = run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, evaluations=12, patience=None)), corpus)
+    assert evaluations(run) == [3] + [2] * 11 and ending(run) == ""
+
+
+def test_passes_end_a_training_before_its_minutes(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: it is reported with the minutes, if there were any left."""
+    run = run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, steps=None, epochs=2.0, minutes=9.0)), corpus)
+    assert " of 9:00: 2 passes over the text are done" in ending(run)
+    alone = run_to_end(tiny_run(tmp_path / "alone", corpus, replace(TINY, steps=None, epochs=2.0)), corpus)
+    assert ending(alone) == ""
+
+
+def test_a_stopped_training_has_no_ending(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: a stop by a signal or an error is not reported as an end."""
+    run = tiny_run(tmp_path / "run", corpus, TrainSpec(batch=4, window=10, minutes=5.0, epochs=100.0))
+    updates = train_steps(run, corpus)
+    next(updates)
+    updates.close()
+    assert ending(run) == ""
+
+
+# -------------------------------------------------------------------------------------------------------- the verdict
+
+
+def verdict_on(run: Run, monkeypatch: pytest.MonkeyPatch, baselines: Baselines | None = SOME, **figures: Any) -> str:
+    """The verdict on a run with these figures."""
+    usual = {"validation_nats": 1.48, "vocabulary": 65, "best_step": 90, "steps": 100, "seconds": 200.0, "epochs": 1.0}
+    run.figures_path("baselines").unlink(missing_ok=True)
+    if baselines:
+        baselines.save(run)
+    monkeypatch.setattr(report, summary.__name__, lambda run: usual | figures)
+    return verdict(run)
+
+
+@pytest.fixture
+def run(corpus: Corpus, tmp_path: Path) -> Run:
+    """A run on a text of a million characters, according to its configuration."""
+    run = tiny_run(tmp_path / "run", corpus)
+    run.config["corpus"]["characters"] = 10**6
+    return run
+
+
+def test_verdicts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the figures side by side, and what they mean in words."""
+    metrics = Run.metrics.__name__
+    assert verdict_on(run, monkeypatch) == (
+        "1.48 nats (2.14 bpc); 5-gram 1.63; bzip2 1.83: the network does better than the n-gram."
+    )
+    assert verdict_on(run, monkeypatch, replace(SOME, xz_nats=1.5)).startswith(
+        "1.48 nats (2.14 bpc); 5-gram 1.63; xz 1.50:"
+    )
+    assert verdict_on(run, monkeypatch, validation_nats=1.63).endswith(
+        "the network is as good as the n-gram; more time would help."
+    )
+    assert verdict_on(run, monkeypatch, validation_nats=1.7).endswith(": the n-gram does better; more time would help.")
+    for last, said in ((1.2, "it began to overfit"), (1.9, "it did not improve"), (math.nan, "it did not improve")):
+        losses = [{"split": "train", "step": step, "nats": nats} for step, nats in ((10, 2.0), (19, 1.4), (99, last))]
+        monkeypatch.setattr(Run, metrics, lambda run, losses=losses: losses)
+        overtaken = verdict_on(run, monkeypatch, validation_nats=1.7, best_step=20)
+        assert f": the n-gram does better. After step 20 {said}" in overtaken
+    run.config["training"] |= {"steps": None, "minutes": 3.0, "epochs": 9.0}
+    ended = verdict_on(run, monkeypatch, validation_nats=1.7, seconds=20.0, epochs=9.0)  # its minutes were not used up
+    assert ended.endswith(": the n-gram does better.")
+    run.config["corpus"]["characters"] = 20_000
+    assert verdict_on(run, monkeypatch, validation_nats=1.7).endswith(": the n-gram does better on a text this small.")
+    rough = verdict_on(run, monkeypatch, replace(SOME, characters=40))
+    assert "bzip2" not in rough and rough.endswith("Only 40 characters were scored, so this is a rough measure.")
+    assert "no better than chance" in verdict_on(run, monkeypatch, validation_nats=4.3)
+    assert verdict_on(run, monkeypatch, None) == ""
+    assert verdict_on(run, monkeypatch, validation_nats=None) == ""
+
+
+@few_examples
+@given(
+    nats=st.floats(0.1, 4),
+    counting=st.floats(0.1, 4),
+    scored=st.integers(1, 10**6),
+    text=st.integers(1, 10**7),
+    best=st.integers(1, 100),
+)
+def test_a_better_n_gram_is_reported(nats: float, counting: float, scored: int, text: int, best: int, run: Run) -> None:
+    """Law: whatever the figures, a network that does worse than the n-gram is not praised, and the n-gram is named."""
+    baselines = replace(SOME, characters=scored, ngram_nats=counting)
+    run.config["corpus"]["characters"] = text + scored
+    with pytest.MonkeyPatch.context() as patch:
+        sentence = verdict_on(run, patch, baselines, validation_nats=nats, best_step=best).split(". ")[0]
+    assert "5-gram" in sentence
+    if nats > counting:
+        assert "the network" not in sentence and "the n-gram" in sentence
+    if nats > counting + report.EQUAL:
+        assert "does better" in sentence
+
+
+def test_a_better_n_gram_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: charlm train says so if the n-gram does better, and charlm info repeats it."""
+    out = tmp_path / "run"
+    done = charlm(capsys, "train", LANTERNS, "--out", out, "--steps", 8, "--hidden", 8, "--batch", 4, "--window", 10)
+    figures = summary(Run.open(out))
+    assert figures["validation_nats"] > figures["baselines"]["ngram_nats"] + 0.1
+    (line,) = [line for line in done.out.splitlines() if "the n-gram does better on a text this small" in line]
+    assert f"{figures['baselines']['ngram_order']}-gram {figures['baselines']['ngram_nats']:.2f}; " in line
+    assert line in charlm(capsys, "info", out).out
+    assert charlm(capsys, "info", out, "--json").json["verdict"] == line
