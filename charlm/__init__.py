@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from charlm.corpus.reader import clean_up_notes as clean_up_notes
     from charlm.corpus.reader import read_texts as read_texts
     from charlm.errors import CharlmError as CharlmError
+    from charlm.nn.gradient_check import gradient_check as gradient_check
     from charlm.nn.model import CharLM as CharLM
     from charlm.nn.model import ModelSpec as ModelSpec
     from charlm.pages.inspection import InspectionFile as InspectionFile
@@ -96,6 +97,7 @@ _HOMES = {
     "clean_up_notes": "corpus.reader",
     "read_texts": "corpus.reader",
     "CharlmError": "errors",
+    "gradient_check": "nn.gradient_check",
     "CharLM": "nn.model",
     "ModelSpec": "nn.model",
     "InspectionFile": "pages.inspection",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
 
 from charlm.arrays import UnsignedIds
 from charlm.errors import CorpusError, SpecError
@@ -20,7 +21,6 @@ MOST_MINUTES = 1e9
 MOST_EVALUATION = 0.25  # of a budget in minutes goes into evaluations; the last one always takes place
 MOST_FLOAT = sys.float_info.max  # whole numbers beyond it are valid JSON, but arithmetic overflows
 MOST_STEPS = 2.0**62
-REDUCTIONS = ("mean", "sum")
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,16 @@ class TrainSpec:
     rare_as_unknown: characters that occur once are read as unknown in every second epoch, so the network learns when to
     expect an unknown one. minutes, steps, epochs: the budget; training ends when the first of them is used up; without
     any it is MINUTES. patience: training also ends after so many evaluations in a row without a better loss; None is
-    off. val_fraction: the share of the text, at its end, that is kept for validation; val_limit: at most so many
+    off. precision: of the arithmetic of training; float64 takes twice the time and agrees with other programs to
+    more digits. val_fraction: the share of the text, at its end, that is kept for validation, but at most `val_limit`
     characters. rng_seed: all random numbers follow from it. workers: processes that share the batch; None chooses a
     number that suits the network, the batch and this machine. keep: numbered checkpoints to keep beside the last and
     the best, one per evaluation. evaluations, reports: how many validation losses and how many training losses are
     recorded over a whole budget; evaluations are skipped if they would take more than a quarter of the minutes.
     """
+
+    REDUCTIONS: ClassVar = ("mean", "sum")
+    PRECISIONS: ClassVar = ("float32", "float64")
 
     batch: int = 32
     window: int = 100
@@ -61,6 +65,7 @@ class TrainSpec:
     steps: int | None = None
     epochs: float | None = None
     patience: int | None = None
+    precision: str = "float32"
     val_fraction: float = 0.1
     val_limit: int = 2**18
     rng_seed: int = 0
@@ -79,8 +84,8 @@ class TrainSpec:
         _require((self.minutes or 0) <= MOST_MINUTES, "minutes", f"at most {MOST_MINUTES:g}", self.minutes)
         _require(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}", self.optimizer)
         _require(self.schedule in SHAPES, "schedule", f"one of {', '.join(SHAPES)}", self.schedule)
-        reductions = f"one of {', '.join(REDUCTIONS)}"
-        _require(self.loss_reduction in REDUCTIONS, "loss_reduction", reductions, self.loss_reduction)
+        for name, choices in (("loss_reduction", self.REDUCTIONS), ("precision", self.PRECISIONS)):
+            _require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}", getattr(self, name))
         _require(isinstance(self.rare_as_unknown, bool), "rare_as_unknown", "true or false", self.rare_as_unknown)
         for name in ("dropout", "input_dropout"):
             _require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))

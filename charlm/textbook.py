@@ -13,8 +13,8 @@ Letters and shapes are those of the usual courses: columns are examples, and the
     a       = gamma_u * c + (1 - gamma_u) * a_prev
     y_hat   = softmax(Wy a + by)
 
-Cho et al. 2014 (arXiv 1406.1078). The fast network of this package computes the same function, its gradients and its
-training: `charlm train --preset textbook` (tests/test_textbook.py compares them).
+Cho et al. 2014 (arXiv 1406.1078). The fast network of this package is the same function with the same training:
+`charlm train --preset textbook` (tests/test_textbook.py compares losses and gradients).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Parameters = dict[str, Array]
+
+trained: Parameters = {}  # of the last `train`, for `sample`
 
 
 def sigmoid(a: Array) -> Array:
@@ -47,12 +49,10 @@ def initialize_parameters(n_a: int, n_x: int, n_y: int, rng: np.random.Generator
     return parameters | {f"b{name}": np.zeros((len(parameters[f"W{name}"]), 1)) for name in "urcy"}
 
 
-def cell_forward(xt: Array, a_prev: Array, parameters: Parameters) -> tuple[Array, Array, dict[str, Array]]:
+def cell_forward(xt: Array, a_prev: Array, parameters: Parameters) -> tuple[Array, Array, Parameters]:
     """One step: the next state a (n_a, m), the prediction y_hat (n_y, m), and what the backward step needs."""
-    p = parameters
-    concat = np.concatenate([a_prev, xt])
-    gamma_u = sigmoid(p["Wu"] @ concat + p["bu"])
-    gamma_r = sigmoid(p["Wr"] @ concat + p["br"])
+    p, concat = parameters, np.concatenate([a_prev, xt])
+    gamma_u, gamma_r = (sigmoid(p[f"W{gate}"] @ concat + p[f"b{gate}"]) for gate in "ur")
     concat_reset = np.concatenate([gamma_r * a_prev, xt])
     c = np.tanh(p["Wc"] @ concat_reset + p["bc"])
     a = gamma_u * c + (1 - gamma_u) * a_prev
@@ -61,7 +61,7 @@ def cell_forward(xt: Array, a_prev: Array, parameters: Parameters) -> tuple[Arra
     return a, y_hat, cache | {"c": c, "a": a, "a_prev": a_prev}
 
 
-def forward(x: Array, a0: Array, parameters: Parameters) -> tuple[Array, Array, list[dict[str, Array]]]:
+def forward(x: Array, a0: Array, parameters: Parameters) -> tuple[Array, Array, list[Parameters]]:
     """All steps: states a (n_a, m, T), predictions y_hat (n_y, m, T), and the caches of the steps."""
     states, predictions, caches, a = [], [], [], a0
     for t in range(x.shape[2]):
@@ -77,9 +77,7 @@ def compute_loss(y_hat: Array, y: Array) -> float:
     return float(-np.log((y_hat * y).sum(axis=0)).sum())
 
 
-def cell_backward(
-    dy: Array, da_next: Array, cache: dict[str, Array], parameters: Parameters
-) -> tuple[Parameters, Array]:
+def cell_backward(dy: Array, da_next: Array, cache: Parameters, parameters: Parameters) -> tuple[Parameters, Array]:
     """One step back, by the chain rule, the last equation first.
 
     dy (n_y, m): gradient in Wy a + by. da_next (n_a, m): in a, from the step after. Returns the gradients of the
@@ -102,7 +100,7 @@ def cell_backward(
     return gradients, da_prev
 
 
-def backward(y_hat: Array, y: Array, caches: list[dict[str, Array]], parameters: Parameters) -> Parameters:
+def backward(y_hat: Array, y: Array, caches: list[Parameters], parameters: Parameters) -> Parameters:
     """Backpropagation through time: the gradients of `compute_loss`, summed over all steps."""
     gradients = {name: np.zeros_like(value) for name, value in parameters.items()}
     da = np.zeros_like(caches[0]["a"])
@@ -152,24 +150,25 @@ def train(
     parameters: Parameters | None = None,
     losses: list[float] | None = None,
 ) -> Parameters:
-    """Train on a text and return the parameters.
+    """Train on a text, one window after the other, and return the parameters.
 
-    seq_length: characters of a window; by default the text is one window. At the beginning of the text the state is
-    zero, and then it is carried from window to window. losses: collects the mean nats per character of each update.
+    seq_length: characters of a window; by default the text is one window. The state is carried from window to window,
+    and is zero at the beginning of the text. losses: collects the mean nats per character of each update.
     """
     indices = [char_to_idx[character] for character in text]
     size, length = max(char_to_idx.values()) + 1, seq_length or len(text) - 1
     parameters = parameters or initialize_parameters(n_a, size, size, np.random.default_rng(0))
-    n_a, position, a = len(parameters["Wu"]), 0, np.zeros((len(parameters["Wu"]), 1))
+    start, position = np.zeros((len(parameters["Wu"]), 1)), len(indices)
     for _ in range(num_iterations):
         if position + length + 1 > len(indices):
-            position, a = 0, np.zeros((n_a, 1))
+            position, a = 0, start
         window = indices[position : position + length + 1]
         x, y = one_hot(window[:-1], size), one_hot(window[1:], size)
         loss, parameters, a = optimize(x, y, a, parameters, learning_rate, clip_value)
         if losses is not None:
             losses.append(loss / length)
         position += length
+    trained.update(parameters)
     return parameters
 
 
@@ -178,11 +177,10 @@ def sample(
     char_to_idx: dict[str, int],
     idx_to_char: dict[int, str],
     num_chars: int,
-    parameters: Parameters,
-    rng: np.random.Generator | None = None,
+    parameters: Parameters | None = None,
 ) -> str:
     """The seed and `num_chars` characters after it, each drawn from the network's distribution."""
-    rng, text = rng or np.random.default_rng(0), seed
+    parameters, rng, text = parameters or trained, np.random.default_rng(0), seed
     a, size = np.zeros((len(parameters["Wu"]), 1)), len(parameters["Wy"])
     for character in seed:
         a, y_hat, _ = cell_forward(one_hot([char_to_idx[character]], size)[:, :, 0], a, parameters)
@@ -193,13 +191,10 @@ def sample(
 
 
 if __name__ == "__main__":
-    text = Path(sys.argv[1]).read_text(encoding="utf-8")
+    text, updates = Path(sys.argv[1]).read_text(encoding="utf-8"), int((sys.argv[2:] or ["3000"])[0])
     char_to_idx = {character: index for index, character in enumerate(sorted(set(text)))}
-    idx_to_char = {index: character for character, index in char_to_idx.items()}
     losses: list[float] = []
-    trained = None
-    for _ in range(10):
-        trained = train(text, char_to_idx, 300, 0.01, 5.0, seq_length=25, parameters=trained, losses=losses)
-        print(f"update {len(losses):5}   loss {np.mean(losses[-300:]):.3f} nats per character")
-    assert trained is not None
-    print(sample(text[0], char_to_idx, idx_to_char, 300, trained))
+    train(text, char_to_idx, updates, seq_length=25, losses=losses)
+    for part in np.array_split(losses, 10):
+        print(f"loss {np.mean(part):.3f} nats per character")
+    print(sample(text[0], char_to_idx, {index: character for character, index in char_to_idx.items()}, 300))

@@ -23,12 +23,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rounds import Rounds, compare, free_the_kernel, machine, parser_of, rate_of, write_json
 
 if TYPE_CHECKING:
+    from charlm import CharLM, ModelSpec, TrainSpec, Workers
     from charlm.arrays import NamedArrays
-    from charlm.config import TrainSpec
-    from charlm.nn.model import CharLM, ModelSpec
     from charlm.nn.stack import State
     from charlm.optim.optimizers import Optimizer
-    from charlm.parallel.workers import Workers
     from charlm.training.coordinator import Coordinator, Decision, WorkerWindow
 
 VOCABULARY = 65
@@ -78,8 +76,7 @@ SHAPES = [
 
 def charlm_rate(shape: Shape, workers: int | None) -> float:
     """Characters per second of charlm's training loop; workers None is its own choice."""
-    from charlm.config import TrainSpec
-    from charlm.nn.model import ModelSpec
+    from charlm import ModelSpec, TrainSpec
     from charlm.parallel.blas import blas_thread_count, blas_threads
     from charlm.parallel.local import start
     from charlm.parallel.workers import suitable_count

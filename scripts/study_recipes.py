@@ -36,10 +36,9 @@ from unittest.mock import patch
 import numpy as np
 
 import charlm
+from charlm import CharLM, TrainSpec
 from charlm.arrays import NamedArrays
-from charlm.config import TrainSpec, training_length
 from charlm.nn.initialisation import uniform_fan_in
-from charlm.nn.model import CharLM
 from charlm.optim.schedules import Schedule
 from charlm.training import coordinator
 from charlm.training.loop import train_steps
@@ -148,7 +147,7 @@ def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
 def crops(target: str, text: str) -> None:
     """Print the loss over random crops of a text's validation part, beside that of one long pass."""
     model = charlm.load(target)
-    last = text[training_length(len(text), TrainSpec.val_fraction, TrainSpec.val_limit) :]
+    last = text[-min(max(1, round(len(text) * TrainSpec.val_fraction)), TrainSpec.val_limit) :]
     if len(last) <= CROP + 1:
         sys.exit(f"the last tenth of {len(text):,} characters has no {CROP} of them: take a text of {20 * CROP:,}")
     starts = np.random.default_rng(0).integers(len(last) - CROP, size=CROPS)

@@ -60,8 +60,30 @@ def test_types_are_shipped() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "read_corpus new_run train TrainSpec ModelSpec summary change_budget Run load entries ranked Unseen read_texts "
-    "SampleSpec SurprisalPage plot_units new_run_from forgetting measure_baselines fit_mix verdict CharlmError".split(),
+    [
+        "read_corpus",
+        "new_run",
+        "train",
+        "TrainSpec",
+        "ModelSpec",
+        "summary",
+        "change_budget",
+        "Run",
+        "load",
+        "entries",
+        "ranked",
+        "Unseen",
+        "read_texts",
+        "SampleSpec",
+        "SurprisalPage",
+        "plot_units",
+        "new_run_from",
+        "forgetting",
+        "measure_baselines",
+        "fit_mix",
+        "verdict",
+        "CharlmError",
+    ],
 )
 def test_the_tour_shows_it(name: str) -> None:
     """Law: the page, which is run as a test, uses what people need first."""

@@ -22,6 +22,7 @@ from charlm.text.vocabulary import Vocabulary
 from charlm.training import auto_config
 from charlm.training.auto_config import (
     LEAST_UPDATES,
+    OF_AN_OPTIMIZER,
     PATIENCE,
     PRESETS,
     SIZES,
@@ -138,18 +139,9 @@ def test_given_options_are_kept(preset: str | None, names: set[str]) -> None:
     everything = vars(chosen.training) | chosen.network
     expected = {**PRESETS.get(preset or "", {}), **given}
     if "optimizer" in names and preset:  # another optimizer has its own defaults
-        for own in {"learning_rate", "momentum", "clip_norm", "clip_value"} - names:
+        for own in set(OF_AN_OPTIMIZER) - names:
             del expected[own]
     assert {name: everything[name] for name in expected} == expected
-
-
-def test_classic_is_the_textbook() -> None:
-    """Law: one layer of 64 units, plain stochastic gradient descent at 0.01, elements clipped at 5, a batch of 1."""
-    chosen = choose(corpus(100_000), "classic")
-    spec = chosen.training
-    assert (chosen.network["hidden"], chosen.network["layers"], spec.batch) == (64, 1, 1)
-    assert (spec.optimizer, spec.learning_rate, spec.momentum, spec.schedule) == ("sgd", 0.01, 0.0, "constant")
-    assert (spec.clip_value, spec.clip_norm, spec.dropout, spec.input_dropout) == (5.0, None, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("budget", [{"steps": 500}, {"epochs": 3.0}, {"steps": 500, "epochs": 3.0}])

@@ -14,7 +14,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-COPIED = ("charlm", "tests", "scripts", "docs", "corpora", "README.md", "CONTRIBUTING.md", "pyproject.toml", "setup.cfg")
+COPIED = (
+    "charlm",
+    "tests",
+    "scripts",
+    "docs",
+    "corpora",
+    "README.md",
+    "CONTRIBUTING.md",
+    "pyproject.toml",
+    "setup.cfg",
+)
 
 pytestmark = pytest.mark.slow
 
@@ -78,9 +88,22 @@ def test_adding_a_cell(copy: Path) -> None:
         apply(block, copy)
     run(copy, "scripts/make_cli_reference.py")
     tests = [f"tests/{name}.py" for name in ("test_cell", "test_gradients", "test_activations", "test_cli_reference")]
-    passed = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "mgu or reference", *tests)
+    passed = run(copy, "-m", "pytest", "-p", "no:cacheprovider", "-k", "mgu or reference", *tests)
     assert "passed" in passed
-    run(copy, "-m", "charlm", "train", "corpora/lanterns.txt", "--cell", "mgu", "--steps", "5", "--out", "run", "--quiet")
+    run(
+        copy,
+        "-m",
+        "charlm",
+        "train",
+        "corpora/lanterns.txt",
+        "--cell",
+        "mgu",
+        "--steps",
+        "5",
+        "--out",
+        "run",
+        "--quiet",
+    )
 
 
 def test_adding_an_optimizer(copy: Path) -> None:
@@ -88,9 +111,24 @@ def test_adding_an_optimizer(copy: Path) -> None:
     for block in recipe("How to add an optimizer"):
         apply(block, copy)
     run(copy, "scripts/make_cli_reference.py")
-    passed = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "lion", "tests/test_optimizers.py", "tests/test_lion.py")
+    passed = run(
+        copy, "-m", "pytest", "-p", "no:cacheprovider", "-k", "lion", "tests/test_optimizers.py", "tests/test_lion.py"
+    )
     assert "passed" in passed
-    run(copy, "-m", "charlm", "train", "corpora/lanterns.txt", "--optimizer", "lion", "--steps", "5", "--out", "run", "--quiet")
+    run(
+        copy,
+        "-m",
+        "charlm",
+        "train",
+        "corpora/lanterns.txt",
+        "--optimizer",
+        "lion",
+        "--steps",
+        "5",
+        "--out",
+        "run",
+        "--quiet",
+    )
 
 
 def test_adding_a_command(copy: Path) -> None:
@@ -99,4 +137,4 @@ def test_adding_a_command(copy: Path) -> None:
         apply(block, copy)
     run(copy, "scripts/make_cli_reference.py")
     tests = ["tests/test_vocabulary_command.py", "tests/test_cli_reference.py"]
-    assert "passed" in run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+    assert "passed" in run(copy, "-m", "pytest", "-p", "no:cacheprovider", *tests)

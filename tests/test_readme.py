@@ -50,7 +50,8 @@ def clone(trained_clone: Path, tmp_path: Path) -> Path:
 
 def environment() -> dict[str, str]:
     """The environment of an activated virtual environment, with a short budget."""
-    return {**os.environ, **BUDGET, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {"OPENBLAS_NUM_THREADS": "1", **os.environ, **BUDGET, "PATH": path}
 
 
 @pytest.mark.slow

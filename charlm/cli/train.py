@@ -18,7 +18,7 @@ from charlm.cli.train_setup import BUDGET, NETWORK, Setup, refuse_without_effect
 from charlm.nn.cells import ACTIVATIONS, CELLS, RESETS
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import SHAPES
-from charlm.training.auto_config import PATIENCE, PRESETS
+from charlm.training.auto_config import ALL, PATIENCE, PRESETS
 from charlm.training.worker import follow
 
 MPI = "mpi"
@@ -49,6 +49,16 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     raise click.BadParameter(f"{value!r} is not a whole number of at least 1, auto or {MPI}", ctx, parameter)
 
 
+def _window(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+    """A number, or ALL."""
+    if value is None or value == ALL:
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a whole number or {ALL}", ctx, parameter) from None
+
+
 @click.command("train", short_help="Train a model on a text.")
 @click.argument("sources", nargs=-1, metavar="CORPUS...", type=click.Path(allow_dash=True))
 @click.option(
@@ -74,7 +84,8 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
-    help="classic: 64 units, plain SGD, batch 1, window 25, clipping by value.",
+    help="textbook: the network and training of charlm/textbook.py (64 units, batch 1, window 25, plain SGD on the "
+    "summed loss, clipping by value); classic: its old name.",
 )
 @click.option("--hidden", type=int, help=f"Units per layer.  {CHOSEN}")
 @click.option("--layers", type=int, help="Number of layers.  [default: 1]")
@@ -99,7 +110,12 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     help=f"Input dropout: share of the characters read as unknown in training.  {CHOSEN}",
 )
 @click.option("--batch", type=int, help=f"Parallel sequences (the batch).  {CHOSEN}")
-@click.option("--window", type=int, help=f"Time steps of truncated backpropagation (the window).  {CHOSEN}")
+@click.option(
+    "--window",
+    callback=_window,
+    metavar="N|all",
+    help=f"Time steps of truncated backpropagation (the window); all: the whole text is one window.  {CHOSEN}",
+)
 @click.option(
     "--optimizer",
     default=TrainSpec.optimizer,
@@ -114,6 +130,16 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     show_default=True,
     type=click.Choice(SHAPES),
     help="Shape of the decay of the learning rate.",
+)
+@click.option(
+    "--warmup", default=TrainSpec.warmup, show_default=True, help="Updates until the peak learning rate is reached."
+)
+@click.option(
+    "--loss-reduction",
+    default=TrainSpec.loss_reduction,
+    show_default=True,
+    type=click.Choice(TrainSpec.REDUCTIONS),
+    help="Whether gradients are those of the mean or of the summed loss over a window and the batch.",
 )
 @click.option("--momentum", type=float, help=f"Nesterov momentum; 0: none.  {_usual('momentum')}")
 @click.option("--weight-decay", type=float, help=f"Weight decay of the matrices.  {_usual('weight_decay')}")
@@ -162,6 +188,19 @@ def _count_of_workers(ctx: click.Context, parameter: click.Parameter, value: str
     default=TrainSpec.val_limit,
     show_default=True,
     help="Maximum number of characters kept for validation.",
+)
+@click.option(
+    "--rare-as-unknown/--no-rare-as-unknown",
+    default=TrainSpec.rare_as_unknown,
+    show_default=True,
+    help="Read characters that occur once as unknown in every second epoch, so the model expects unknown ones.",
+)
+@click.option(
+    "--precision",
+    default=TrainSpec.precision,
+    show_default=True,
+    type=click.Choice(TrainSpec.PRECISIONS),
+    help="Floating-point numbers of training.",
 )
 @click.option("--rng-seed", default=TrainSpec.rng_seed, show_default=True, help="Seed of all random numbers.")
 @click.option(
@@ -219,7 +258,7 @@ def command(
         settings |= dict.fromkeys({*BUDGET} - typed)  # a budget on the command line replaces those of the environment
     if resume is None and not sources:
         raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
-    old = starting_model(origin, typed, settings) if origin and resume is None else None
+    old = starting_model(origin, preset, typed, settings) if origin and resume is None else None
     refuse_without_effect(typed, preset, settings)
     with blas_threads(threads), mpi_workers() if workers == MPI else nullcontext() as ranks:
         if ranks and ranks.rank:

@@ -41,14 +41,20 @@ class Setup(NamedTuple):
     notes: list[str]
 
 
-def starting_model(origin: str, typed: set[str], settings: dict[str, Any]) -> TrainedModel:
+def starting_model(origin: str, preset: str | None, typed: set[str], settings: dict[str, Any]) -> TrainedModel:
     """The model of --from; its sizes replace those in `settings`.
 
-    typed: the names of the options on the command line. Raises UsageError if one of them is another size.
+    typed: the names of the options on the command line. Raises UsageError if one of them, or one of the preset, is
+    another size.
     """
     old = load(origin)
     for name in NETWORK:
         value = getattr(old.spec, name)
+        if PRESETS.get(preset or "", {}).get(name, value) != value:
+            raise click.UsageError(
+                f"--preset {preset} has {name} {PRESETS[preset or ''][name]}, that of --from has {value}: leave one "
+                "out, or give the options of the preset one by one"
+            )
         if name in typed and settings[name] != value:
             shown = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
             raise click.UsageError(f"{option(name)} is {shown} in {origin}, the model of --from: leave it out")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from charlm.arrays import Floats
 from charlm.errors import SpecError, WorkerError
@@ -41,14 +42,15 @@ class LocalWorkers(Workers):
         self._rows: Floats = np.zeros((count, 0), np.float32)  # (count, size): row k is the gradient of rank k
         self._nats = np.zeros(count)
 
-    def memory(self, size: int) -> Floats:
+    def memory(self, size: int, dtype: DTypeLike = np.float32) -> Floats:
         """This rank's row of the shared memory."""
         edge = -(-size // PAGE) * PAGE
-        nbytes = self.count * (edge * 4 + 8)
+        row_bytes = edge * np.dtype(dtype).itemsize
+        nbytes = self.count * (row_bytes + 8)
         os.ftruncate(self._memory, nbytes)
         shared = mmap.mmap(self._memory, nbytes)
-        self._nats = np.frombuffer(shared, np.float64, self.count, offset=self.count * edge * 4)
-        self._rows = np.frombuffer(shared, np.float32, self.count * edge).reshape(self.count, edge)[:, :size]
+        self._nats = np.frombuffer(shared, np.float64, self.count, offset=self.count * row_bytes)
+        self._rows = np.frombuffer(shared, dtype, self.count * edge).reshape(self.count, edge)[:, :size]
         own: Floats = self._rows[self.rank]
         own[...] = 0
         return own
@@ -90,7 +92,7 @@ class LocalWorkers(Workers):
         """Each rank sums one piece over all rows, and writes the sum to all rows."""
         rows, size = self._rows, grads.size
         piece = slice(size * self.rank // self.count, size * (self.rank + 1) // self.count)
-        grads *= np.float32(weight)
+        grads *= grads.dtype.type(weight)
         self._nats[self.rank] = nats * weight
         self._synchronise()
         total = rows[0, piece]

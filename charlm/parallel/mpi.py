@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, cast
 
-import numpy as np
-
 from charlm.arrays import Floats
 from charlm.errors import CharlmError, SpecError
 from charlm.parallel.workers import ReleasedError, Value, Workers
@@ -56,7 +54,7 @@ class MPIWorkers(Workers):
 
     def average(self, grads: Floats, nats: float, weight: float) -> float:
         """One Allreduce of the gradient, and one of a number."""
-        grads *= np.float32(weight)
+        grads *= grads.dtype.type(weight)
         self._all.Allreduce(self._in_place, grads)
         return float(self._all.allreduce(nats * weight))
 

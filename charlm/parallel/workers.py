@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from charlm.arrays import Floats
 from charlm.errors import SpecError
@@ -40,12 +41,12 @@ class Workers:
         edges = [batch * rank // self.count for rank in range(self.count + 1)]
         return [slice(start, end) for start, end in pairwise(edges)]
 
-    def memory(self, size: int) -> Floats:
-        """The array (size,), float32, for this worker's gradient: `average` is fastest on it.
+    def memory(self, size: int, dtype: DTypeLike = np.float32) -> Floats:
+        """The array (size,) for this worker's gradient: `average` is fastest on it.
 
-        Every rank calls it once, with the same size.
+        Every rank calls it once, with the same arguments.
         """
-        return np.zeros(size, np.float32)
+        return np.zeros(size, dtype)
 
     def broadcast(self, value: Value | None) -> Value:
         """The value that rank 0 passes, on every rank; the others pass None. It can be pickled."""

@@ -119,7 +119,7 @@ class _Head:
         if not isinstance(characters, str) or not isinstance(progress, dict):
             raise CheckpointError("its vocabulary is not a string or its progress not an object")
         characters.encode()  # half of a surrogate pair is no character, and no UTF-8 text has one
-        if spec.vocabulary != len(characters) + 1:  # and the escape
+        if spec.vocabulary != len(characters) + 1:  # and the unknown character
             raise CheckpointError(
                 f"its model is for {spec.vocabulary - 1} characters, its vocabulary has {len(characters)}"
             )
@@ -129,7 +129,7 @@ class _Head:
         return cls(spec, Vocabulary(characters), progress, head.pop("sha256"), head)
 
     def refuse_other_tensors(self, header: Mapping[str, Any]) -> None:
-        """Raise CheckpointError where a tensor is missing, or one does not fit in its name, type or shape."""
+        """Raise CheckpointError if a tensor is missing, or one does not fit by its name, type or shape."""
         shapes = self.spec.shapes
         expected = {f"params/{name}": shape for name, shape in shapes.items()}
         states = {name for name in header if name.startswith("state/")}
@@ -137,13 +137,14 @@ class _Head:
             raise CheckpointError("its states are not those of its layers")
         if not expected.keys() <= header.keys():
             raise CheckpointError("its parameters do not have the names of its model")
+        precision = header[next(iter(expected))]["dtype"]
         for name, entry in header.items():
             kind, shape = entry["dtype"], tuple(entry["shape"])
             if name.startswith("optimizer/"):  # each is named after a parameter, or is one number
-                fits = kind in ("F32", "F64") and shape == shapes.get(name.partition(".")[2], (1,))
+                fits = shape == shapes.get(name.partition(".")[2], (1,))
             else:
-                fits = kind == "F32" and (name in states or shape == expected.get(name))
-            if not fits:
+                fits = kind == precision and (name in states or shape == expected.get(name))
+            if not fits or kind not in ("F32", "F64"):
                 raise CheckpointError(f"its tensor {name!r} of {kind} {shape} does not fit its model")
 
 

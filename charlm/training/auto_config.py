@@ -20,26 +20,31 @@ from charlm.nn.model import ModelSpec
 from charlm.parallel.workers import processors, suitable_count
 from charlm.training.cost_model import cost, operations, update_cost, work_per_second
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "classic": MappingProxyType(
-        {
-            "hidden": 64,
-            "layers": 1,
-            "embedding": 0,
-            "batch": 1,
-            "window": 25,
-            "dropout": 0.0,
-            "input_dropout": 0.0,
-            "optimizer": "sgd",
-            "learning_rate": 0.01,
-            "momentum": 0.0,
-            "schedule": "constant",
-            "clip_norm": None,
-            "clip_value": 5.0,
-        }
-    )
-}
-"""Options that belong together, by name. classic: a small network, plain stochastic gradient descent."""
+TEXTBOOK: Mapping[str, Any] = MappingProxyType(
+    {
+        "hidden": 64,
+        "layers": 1,
+        "embedding": 0,
+        "batch": 1,
+        "window": 25,
+        "dropout": 0.0,
+        "input_dropout": 0.0,
+        "rare_as_unknown": False,
+        "loss_reduction": "sum",
+        "optimizer": "sgd",
+        "learning_rate": 0.01,
+        "momentum": 0.0,
+        "schedule": "constant",
+        "warmup": 0,
+        "clip_norm": None,
+        "clip_value": 5.0,
+        "precision": "float64",
+    }
+)
+PRESETS: Mapping[str, Mapping[str, Any]] = {"textbook": TEXTBOOK, "classic": TEXTBOOK}
+"""Options that belong together. textbook: network and training of charlm/textbook.py; classic is its old name."""
+OF_AN_OPTIMIZER = ("learning_rate", "momentum", "clip_norm", "clip_value", "loss_reduction")
+ALL = "all"  # as a window: the whole training part is one window
 
 SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 SEEN_PER_PARAMETER = 20.0  # characters to read per parameter of the capacity; with fewer, a smaller network is better
@@ -71,16 +76,18 @@ class Recipe:
 def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     """Choose all options for a text: those given, then those of the preset, then what suits the text and the budget.
 
-    preset: one of PRESETS. given: fields of ModelSpec and TrainSpec. For a budget in minutes, the speed of this machine
-    is measured for half a second; for a budget in steps or epochs, the choice is the same on every machine.
-    Raises CorpusError if the text is too short, SpecError if options are impossible.
+    preset: one of PRESETS. given: fields of ModelSpec and TrainSpec; window may be ALL. For a budget in minutes, the
+    speed of this machine is measured for half a second; for a budget in steps or epochs, the choice is the same
+    everywhere. Raises CorpusError if the text is too short, SpecError if options are impossible.
     """
     fixed = {**_preset(preset, given), **given}
     left_open = {name for name in BUDGET if fixed.get(name) is None}
     training = {name: value for name, value in fixed.items() if name in TRAINING - left_open}
     network = {name: value for name, value in fixed.items() if name not in TRAINING}
-    asked = TrainSpec(**{**training, "workers": None})
+    asked = TrainSpec(**{**training, "workers": None, "window": 1})
     characters, validation = map(len, corpus.split(asked))
+    if training.get("window") == ALL:
+        training["window"] = characters - 1
     _sized(min(SIZES), len(corpus.vocabulary) + 1, network)  # refuses impossible options before measuring
     work = None if asked.resolved.minutes is None else 60 * asked.resolved.minutes * work_per_second()
     ends_by_passes = asked.steps is None and asked.epochs is None  # or by time, if that is used up first
@@ -117,7 +124,7 @@ def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
         raise SpecError(f"a preset is one of {', '.join(PRESETS)}, not {name!r}")
     own = dict(PRESETS[name])
     if given.get("optimizer", own["optimizer"]) != own["optimizer"]:
-        del own["learning_rate"], own["momentum"], own["clip_norm"], own["clip_value"]
+        own = {setting: value for setting, value in own.items() if setting not in OF_AN_OPTIMIZER}
     return own
 
 

@@ -57,8 +57,8 @@ def _locked_steps(
 def training_loop(workers: Workers, coordinator: Coordinator | None) -> Generator[Progress, None, None]:
     """The loop of one worker; `coordinator` is None on all ranks but 0, and only rank 0 yields."""
     model_spec, spec = workers.broadcast(coordinator.specs if coordinator else None)
-    model, params = CharLM(model_spec), NamedArrays(model_spec.shapes)
-    grads = NamedArrays(model_spec.shapes, memory=workers.memory(model_spec.parameters))
+    model, params = CharLM(model_spec, spec.precision), NamedArrays(model_spec.shapes, spec.precision)
+    grads = NamedArrays(model_spec.shapes, memory=workers.memory(model_spec.parameters, spec.precision))
     optimizer = make_optimizer(spec.optimizer, params, momentum=spec.momentum, weight_decay=spec.weight_decay)
     state = _restored_state(workers, coordinator, model, params, optimizer)
 
@@ -71,7 +71,7 @@ def training_loop(workers: Workers, coordinator: Coordinator | None) -> Generato
             model.backward(params, tape, dlogits, grads)
             nats = workers.average(grads.flat, nats, window.weight)
             if spec.loss_reduction == "sum":
-                grads.flat *= np.float32(spec.window * spec.batch)
+                grads.flat *= spec.window * spec.batch
             norm = _clip(grads, spec)
             optimizer.update(params, grads, window.learning_rate)
 

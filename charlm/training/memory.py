@@ -16,7 +16,6 @@ from charlm.errors import SpecError
 from charlm.nn.model import ModelSpec, make_stack
 from charlm.optim.optimizers import OPTIMIZERS
 
-SCALAR = 4  # bytes of a float32
 ORTHOGONAL = 32  # bytes per element while an orthogonal matrix is initialised: four arrays in float64
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
@@ -34,7 +33,7 @@ def require_memory_for(model: ModelSpec, spec: TrainSpec, available: int | None 
 
 def training_bytes(model: ModelSpec, spec: TrainSpec) -> int:
     """The least memory of training in bytes, at its peak: the initialisation, or the writing of a checkpoint."""
-    spec = spec.resolved
+    spec, scalar = spec.resolved, int(spec.precision.removeprefix("float")) // 8
     usual = OPTIMIZERS[spec.optimizer]
     kept = 0 if usual.momentum is not None and spec.momentum == 0 else usual.arrays  # per parameter, by the optimizer
     per_worker = 3 + kept + 2  # params, grads, steps; the optimizer's memory; two copies of the weights
@@ -48,8 +47,8 @@ def training_bytes(model: ModelSpec, spec: TrainSpec) -> int:
         + model.hidden  # gradients of the read-out
         + model.vocabulary
     )
-    initialisation = SCALAR * (4 + kept) * model.parameters + ORTHOGONAL * model.hidden**2
-    return max(initialisation, SCALAR * (copies * model.parameters + spec.window * spec.batch * per_character))
+    initialisation = scalar * (4 + kept) * model.parameters + ORTHOGONAL * model.hidden**2
+    return max(initialisation, scalar * (copies * model.parameters + spec.window * spec.batch * per_character))
 
 
 def available_bytes() -> int | None:

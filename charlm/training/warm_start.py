@@ -72,8 +72,9 @@ def new_run_from(
     sizes = {name: value for name, value in asdict(old.spec).items() if name != "vocabulary"}
     config = configuration(corpus, model, spec or choose(corpus, **sizes).training)
     spec = TrainSpec(**config["training"])
-    params = carried_params(old, corpus.vocabulary)
-    network = Network(CharLM(model), params, corpus.vocabulary.start)
+    params = NamedArrays(model.shapes, spec.precision)
+    params.copy_from(carried_params(old, corpus.vocabulary))
+    network = Network(CharLM(model, spec.precision), params, corpus.vocabulary.start)
     nats = score_ids(network, corpus.split(spec)[1]).nats_per_char
     tally = Tally(validation_nats=nats, best_nats=nats, best_step=0)
     first = Checkpoint(
@@ -81,7 +82,7 @@ def new_run_from(
         vocabulary=corpus.vocabulary,
         params=params,
         memory=make_optimizer(spec.optimizer, params, momentum=spec.momentum, weight_decay=spec.weight_decay).memory,
-        state=CharLM(model).zero_state(spec.batch),
+        state=CharLM(model, spec.precision).zero_state(spec.batch),
         progress=asdict(tally),
     )
     old_corpus = _corpus_of(old.path)

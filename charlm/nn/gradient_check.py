@@ -1,0 +1,50 @@
+"""Compare gradients with finite differences: for the gradients of your own backward pass."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from charlm.arrays import Floats
+
+STEP = 1e-5
+
+
+def gradient_check(
+    function: Callable[..., float], arrays: Mapping[str, Floats], gradients: Mapping[str, Floats], step: float = STEP
+) -> float:
+    """The largest relative error of `gradients` against central differences of `function`.
+
+    function: the loss, as a function of no arguments that reads the arrays, or of one, the mapping of arrays.
+    arrays: float64, by name; every element is moved by `step` in both directions, in place, and put back.
+    gradients: by the same names, in the same shapes. The error of an array is |g - d| / (|g| + |d|) with Euclidean
+    norms of the gradient g and the differences d; below 1e-6 a gradient is right, above 1e-3 it is wrong, unless the
+    function has a kink (relu) near this place. Raises ValueError for names or shapes that do not fit, TypeError for
+    arrays that are not float64.
+    """
+    if arrays.keys() != gradients.keys():
+        raise ValueError(f"arrays and gradients must have the same names, not {sorted(arrays)} and {sorted(gradients)}")
+    has_argument = bool(inspect.signature(function).parameters)
+    worst = 0.0
+    for name, array in arrays.items():
+        if array.dtype != np.float64:
+            raise TypeError(f"{name} must be an array of float64, not {array.dtype}: smaller types are too inexact")
+        if np.shape(gradients[name]) != array.shape:
+            raise ValueError(
+                f"the gradient of {name} must have the shape {array.shape}, not {np.shape(gradients[name])}"
+            )
+        differences = np.zeros_like(array)
+        for place in np.ndindex(array.shape):
+            kept = array[place]
+            losses = []
+            for moved in (kept + step, kept - step):
+                array[place] = moved
+                losses.append(float(function(arrays) if has_argument else function()))
+            array[place] = kept
+            differences[place] = (losses[0] - losses[1]) / (2 * step)
+        size = np.linalg.norm(gradients[name]) + np.linalg.norm(differences)
+        if size > 0:
+            worst = max(worst, float(np.linalg.norm(gradients[name] - differences) / size))
+    return worst
