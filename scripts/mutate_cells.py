@@ -1,7 +1,7 @@
-"""Mutation testing of the cells: plants one fault at a time in charlm/nn and checks that some test fails.
+"""Mutation testing of the cells: plants one fault at a time and checks that some test fails.
 
     python scripts/mutate_cells.py              all cells: a table of faults and the first test that fails
-    python scripts/mutate_cells.py gru lstm     only these files of charlm/nn
+    python scripts/mutate_cells.py nn/gru       only these files of charlm/
 
 Faults come from the syntax tree, so none is omitted by hand: + and - are exchanged in operators, in-place operators
 and np.add / np.subtract; a unary minus is removed; the operands of np.subtract are exchanged; a slice of gates is
@@ -20,12 +20,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("gru", "gru_reset_after", "lstm", "rnn", "bidirectional", "gates")
-TESTS = (
+FAST = (
     "test_gates",
     "test_activations",
     "test_cell",
@@ -34,6 +33,19 @@ TESTS = (
     "test_gradients",
     "test_parity",
 )
+    "test_gates",
+    "test_activations",
+    "test_cell",
+    "test_gated_cells",
+    "test_model",
+    "test_gradients",
+    "test_parity",
+)
+FILES = {  # with the tests that are to find their faults
+    **{f"nn/{name}": FAST for name in ("gru", "gru_reset_after", "lstm", "rnn", "bidirectional", "gates")},
+    **{f"reference/{name}": ("test_reference",) for name in ("gru", "lstm", "rnn", "shapes")},
+    "textbook": ("test_textbook",),
+}
 FLIPPED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 RENAMED = {"add": "subtract", "subtract": "add"}
 
@@ -116,10 +128,22 @@ def planted(tree: ast.Module, place: tuple[int, str, int]) -> tuple[str, str]:
     return ast.unparse(tree), ast.unparse(node).partition("\n")[0]
 
 
-def first_failure(folder: Path) -> str | None:
-    """The first test that fails with the package in `folder`; None if all pass."""
-    tests = [str(folder / "tests" / f"{name}.py") for name in TESTS]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
+def first_failure(folder: Path, names: Sequence[str]) -> str | None:
+    """The first of some tests that fails with the package in `folder`; None if all pass."""
+    tests = [str(folder / "tests" / f"{name}.py") for name in names]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-m",
+        "not network and not slow",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--no-header",
+        *tests,
+    ]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode == 0:
@@ -133,17 +157,17 @@ def main() -> None:
     missed = tried = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name in ("charlm", "tests"):
+        for name in ("charlm", "tests", "corpora"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy2(ROOT / "pyproject.toml", folder)
         for name in sys.argv[1:] or FILES:
-            path = folder / "charlm" / "nn" / f"{name}.py"
+            path = folder / "charlm" / f"{name}.py"
             source = path.read_text(encoding="utf-8")
             tree = ast.parse(source)
             for place in places(tree):
                 faulty, line = planted(tree, place)
                 path.write_text(faulty, encoding="utf-8")
-                found_by = first_failure(folder)
+                found_by = first_failure(folder, FILES[name])
                 tried += 1
                 missed += found_by is None
                 print(f"{name:16} {place[1]:10} {line[:70]:70} {found_by or 'NOT FOUND'}", flush=True)

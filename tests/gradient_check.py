@@ -7,13 +7,13 @@ shapes. `element_errors` and `direction_errors` return the worst relative error 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from charlm.arrays import Arrays, Floats
+
 Loss = Callable[[], float]
 
 STEP = 1e-3
@@ -21,7 +21,7 @@ TOLERANCE = 1e-6
 TINY = np.finfo(np.float64).tiny
 
 
-def derivative_along(loss: Loss, params: Mapping[str, Array], direction: Mapping[str, Array]) -> float:
+def derivative_along(loss: Loss, params: Arrays, direction: Arrays) -> float:
     """The derivative of the loss in a direction: the central difference with an error of the step's fourth power."""
     start = {name: params[name].copy() for name in direction}
 
@@ -39,7 +39,7 @@ def derivative_along(loss: Loss, params: Mapping[str, Array], direction: Mapping
     return (8 * near - far) / (12 * STEP)
 
 
-def element_errors(loss: Loss, params: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str, float]:
+def element_errors(loss: Loss, params: Arrays, grads: Arrays) -> dict[str, float]:
     """Per array, the worst relative error of any one element.
 
     Elements below 1e-4 of the array's largest are measured against that: their differences are mostly rounding.
@@ -59,7 +59,7 @@ def element_errors(loss: Loss, params: Mapping[str, Array], grads: Mapping[str, 
 
 
 def direction_errors(
-    loss: Loss, params: Mapping[str, Array], grads: Mapping[str, Array], rng: np.random.Generator, directions: int = 2
+    loss: Loss, params: Arrays, grads: Arrays, rng: np.random.Generator, directions: int = 2
 ) -> dict[str, float]:
     """The worst relative error in some random directions: per array, and under "all" in all arrays at once."""
     worst = {}
@@ -77,9 +77,9 @@ def direction_errors(
     return worst
 
 
-def exact_gradients(loss: Callable[[dict[str, Any]], Any], params: Mapping[str, Array]) -> dict[str, Array]:
+def exact_gradients(loss: Callable[[dict[str, Any]], Any], params: Arrays) -> dict[str, Floats]:
     """The gradients of a real function of named arrays, by complex steps (Squire & Trapp 1998), element by element."""
-    gradients = {}
+    gradients: dict[str, Floats] = {}
     for name, array in params.items():
         gradients[name] = np.empty(array.shape)
         for place in np.ndindex(array.shape):
@@ -89,9 +89,7 @@ def exact_gradients(loss: Callable[[dict[str, Any]], Any], params: Mapping[str, 
     return gradients
 
 
-def exact_derivative(
-    loss: Callable[[dict[str, Any]], Any], params: Mapping[str, Array], direction: Mapping[str, Array]
-) -> float:
+def exact_derivative(loss: Callable[[dict[str, Any]], Any], params: Arrays, direction: Arrays) -> float:
     """The derivative of a real function of named arrays in a direction, by one complex step."""
     moved = {name: array + 1e-30j * direction[name] for name, array in params.items()}
     return float(loss(moved).imag / 1e-30)

@@ -83,9 +83,14 @@ def test_any_call_that_fails_leaves_the_old_file_and_no_other(
 
 def test_the_data_are_on_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: the file is synced, then renamed, then the folder is synced; at the rename the new file is complete."""
-    sizes = []
+    sizes: list[int] = []
     rename = os.replace
-    monkeypatch.setattr(os, "replace", lambda a, b: (sizes.append(Path(a).stat().st_size), rename(a, b)))
+
+    def measured_rename(a: str | Path, b: str | Path) -> None:
+        sizes.append(Path(a).stat().st_size)
+        rename(a, b)
+
+    monkeypatch.setattr(os, "replace", measured_rename)
     calls = Faults(monkeypatch).calls
     write_atomic(tmp_path / "x", NEW)
     assert sizes == [len(NEW)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_a_text_that_fits_exactly_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_windows_hold_the_ids_of_the_text(dtype: type, rng: np.random.Generator) -> None:
+def test_windows_hold_the_ids_of_the_text(dtype: type[np.integer[Any]], rng: np.random.Generator) -> None:
     """Ids keep their values and dtype; the text may be read-only, and a window is a copy."""
     ids = rng.integers(200, size=50).astype(dtype)
     ids.flags.writeable = False
@@ -184,7 +185,7 @@ def test_characters_that_occur_once_are_read_as_unknown(text: list[int], T: int,
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_input_dropout_replaces_a_share_of_the_inputs(dtype: type, rng: np.random.Generator) -> None:
+def test_input_dropout_replaces_a_share_of_the_inputs(dtype: type[np.integer[Any]], rng: np.random.Generator) -> None:
     """Law: about that share, chosen independently, becomes the unknown character; the rest and the dtype stay."""
     inputs = rng.integers(200, size=(100, 40)).astype(dtype)
     dropped = input_dropout(inputs, 0.25, 200, rng)

@@ -20,6 +20,7 @@ from charlm.plotting.colours import signed_level
 from charlm.trained_model import load
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (on Debian: apt-get install chromium)"),
 ]

@@ -11,6 +11,8 @@ from cell_oracles import VARIANTS, Array, cell_named, random_params
 
 from charlm.arrays import NamedArrays
 
+pytestmark = pytest.mark.slow
+
 SCALAR = 4  # bytes of a float32
 every_cell = pytest.mark.parametrize("name", VARIANTS)
 

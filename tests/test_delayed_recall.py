@@ -15,6 +15,8 @@ from charlm.nn.model import CharLM, ModelSpec
 from charlm.optim.clip import clip_by_global_norm
 from charlm.optim.optimizers import Adam
 
+pytestmark = pytest.mark.slow
+
 KEYS, DISTRACTORS = 8, 8
 DELAY, STEPS, BATCH, HIDDEN, UPDATES = 60, 150, 32, 32, 250
 

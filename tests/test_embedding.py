@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ T, B, D, G, H = 5, 3, 7, 2, 4
 
 
 @given(SEEDS, st.sampled_from(ID_DTYPES))
-def test_ids_are_projected_as_one_hot_vectors(seed: int, dtype: type) -> None:
+def test_ids_are_projected_as_one_hot_vectors(seed: int, dtype: type[np.integer[Any]]) -> None:
     """project(ids) = one_hot(ids) @ W + b, written to `out`, with W and b left as they are."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(D, size=(T, B)).astype(dtype)
@@ -53,7 +55,7 @@ def test_the_backward_pass_is_the_transposed_product(seed: int, by_id: bool) -> 
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.sampled_from(ID_DTYPES), SEEDS)
-def test_rows_are_summed_by_id(ids: list[int], dtype: type, seed: int) -> None:
+def test_rows_are_summed_by_id(ids: list[int], dtype: type[np.integer[Any]], seed: int) -> None:
     """As np.add.at, for any ids; rows of ids that do not occur are zero."""
     rows = np.random.default_rng(seed).standard_normal((len(ids), H))
     expected, out = np.zeros((10, H)), np.full((10, H), np.nan)
@@ -70,7 +72,7 @@ def test_the_sum_of_no_rows_is_zero() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64])
-def test_a_large_alphabet_is_summed_as_well(dtype: type, rng: np.random.Generator) -> None:
+def test_a_large_alphabet_is_summed_as_well(dtype: type[np.integer[Any]], rng: np.random.Generator) -> None:
     """Thousands of characters, most of them absent, the first and the last among those present."""
     V = 20_000
     ids = np.concatenate([rng.integers(V, size=1000), [0, V - 1, V - 1]]).astype(dtype)

@@ -27,7 +27,10 @@ from charlm.files.atomic import write_atomic
 from charlm.plotting.loss import plot
 from charlm.predict.ngram_file import load_ngram
 from charlm.runs.checkpoint import load_checkpoint
-from charlm.runs.run import Run, is_run
+from charlm.runs.config import is_run
+from charlm.runs.run import Run
+
+pytestmark = pytest.mark.slow
 
 OPTIONS = (*TINY_OPTIONS, "--rng-seed", 3, "--quiet")
 LIMITED = """

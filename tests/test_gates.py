@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,8 @@ ANY_SHAPE = arrays(np.float64, array_shapes(max_dims=3, max_side=4), elements=st
 
 def test_invalid_numbers_raise_in_every_test() -> None:
     """Overflow, NaN and division by zero raise: see conftest.py."""
-    for slip in (lambda x: np.exp(x), lambda x: np.log(-x), lambda x: x / (x - x[0])):
+    slips: list[Callable[[Any], Any]] = [lambda x: np.exp(x), lambda x: np.log(-x), lambda x: x / (x - x[0])]
+    for slip in slips:
         with pytest.raises(FloatingPointError):
             slip(np.array([1e4, 1e5]))
 
@@ -45,7 +48,7 @@ def test_sigmoid_is_a_probability(a: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sigmoid_saturates_at_exactly_0_and_1(dtype: type) -> None:
+def test_sigmoid_saturates_at_exactly_0_and_1(dtype: type[np.floating[Any]]) -> None:
     """It neither overflows nor leaves its bounds, even at the largest numbers; at 0 it is 1/2."""
     far = np.array([-np.finfo(dtype).max, -1000, 0, 1000, np.finfo(dtype).max], dtype)
     y = sigmoid(far)
@@ -69,10 +72,14 @@ def test_sigmoid_of_double_works_in_place(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_derivatives_are_those_of_the_functions(dtype: type) -> None:
+def test_derivatives_are_those_of_the_functions(dtype: type[np.floating[Any]]) -> None:
     """In terms of the functions' results, the derivatives are central differences; y is left as it is."""
     a, step = np.linspace(-4, 4, 33), 1e-5
-    for function, derivative in [(lambda x: 1 / (1 + np.exp(-x)), sigmoid_derivative), (np.tanh, tanh_derivative)]:
+    pairs: list[tuple[Callable[[Any], Any], Callable[..., Any]]] = [
+        (lambda x: 1 / (1 + np.exp(-x)), sigmoid_derivative),
+        (np.tanh, tanh_derivative),
+    ]
+    for function, derivative in pairs:
         y = function(a).astype(dtype)
         before, out = y.copy(), np.full_like(y, np.nan)
         assert derivative(y, out) is out

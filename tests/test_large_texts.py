@@ -22,6 +22,8 @@ from charlm.predict import network
 from charlm.runs.run import Run
 from charlm.trained_model import load
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 TRAIN = ("train", "x.txt", "--out", "run", "--hidden", "4", "--batch", "4", "--window", "10", "--val-limit", "1000")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ T, B, V = 4, 3, 6
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def case(seed: int, scale: float = 2.0, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
+def case(seed: int, scale: float = 2.0, dtype: type[np.floating[Any]] = np.float64) -> tuple[np.ndarray, np.ndarray]:
     """Random logits (T, B, V) and targets (T, B)."""
     rng = np.random.default_rng(seed)
     return rng.normal(0, scale, (T, B, V)).astype(dtype), rng.integers(V, size=(T, B)).astype(np.uint8)
@@ -55,7 +56,7 @@ def test_dlogits_is_the_gradient_of_the_loss(seed: int) -> None:
 
 
 @given(SEEDS, st.sampled_from([np.float32, np.float64]))
-def test_each_row_of_the_gradient_sums_to_zero(seed: int, dtype: type) -> None:
+def test_each_row_of_the_gradient_sums_to_zero(seed: int, dtype: type[np.floating[Any]]) -> None:
     """Only differences between logits matter, so every row sums to zero; only the target's element is negative."""
     logits, targets = case(seed, dtype=dtype)
     _, dlogits = cross_entropy(logits, targets)
@@ -77,14 +78,14 @@ def test_a_shift_of_all_logits_changes_nothing(seed: int, shift: float) -> None:
 
 @pytest.mark.parametrize("V", [1, 2, 65, 1000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_knowing_nothing_costs_ln_V(V: int, dtype: type) -> None:
+def test_knowing_nothing_costs_ln_V(V: int, dtype: type[np.floating[Any]]) -> None:
     """Equal logits are a uniform guess: ln V nats, whatever the targets."""
     targets = np.arange(T * B).reshape(T, B) % V
     assert cross_entropy(np.full((T, B, V), 3, dtype), targets)[0] == pytest.approx(math.log(V), rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_certainty_is_exact_at_both_ends(dtype: type) -> None:
+def test_certainty_is_exact_at_both_ends(dtype: type[np.floating[Any]]) -> None:
     """A certain hit costs nothing, a certain miss its distance in logits; nothing overflows."""
     logits = np.zeros((1, 2, V), dtype)
     logits[..., 2] = 30_000

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from runs import environment
+
+pytestmark = pytest.mark.slow
 
 SMALL = {"CHARLM_TRAIN_HIDDEN": "4", "CHARLM_TRAIN_VAL_LIMIT": "1000"}
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "measure_corpus.py"

@@ -43,7 +43,7 @@ KINDS = {
 every_optimizer = pytest.mark.parametrize("name", MAKERS)
 
 
-def named(rng: np.random.Generator, dtype: type = np.float64) -> NamedArrays:
+def named(rng: np.random.Generator, dtype: type[np.floating[Any]] = np.float64) -> NamedArrays:
     """Random named arrays."""
     arrays = NamedArrays(SHAPES, dtype)
     arrays.flat[...] = rng.standard_normal(arrays.flat.shape)
@@ -175,7 +175,9 @@ def test_plain_descent_by_hand() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
-def test_adams_first_step_is_the_sign_of_the_gradient(size: float, dtype: type, rng: np.random.Generator) -> None:
+def test_adams_first_step_is_the_sign_of_the_gradient(
+    size: float, dtype: type[np.floating[Any]], rng: np.random.Generator
+) -> None:
     """For any size of the gradient, each parameter's first step is the learning rate, downhill."""
     params, grads = named(rng, dtype), named(rng, dtype)
     params.flat[...] = 0
@@ -197,7 +199,7 @@ def test_decay_shrinks_weights_and_no_biases(rng: np.random.Generator) -> None:
 
 @every_optimizer
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_memory_is_named_like_the_params(name: str, dtype: type, rng: np.random.Generator) -> None:
+def test_memory_is_named_like_the_params(name: str, dtype: type[np.floating[Any]], rng: np.random.Generator) -> None:
     """An array per parameter and kind of memory, of its shape and dtype, zero at first; Adam also counts updates."""
     memory = dict(MAKERS[name](named(rng, dtype)).memory)
     if name.startswith("adam"):
@@ -210,7 +212,7 @@ def test_memory_is_named_like_the_params(name: str, dtype: type, rng: np.random.
 
 @every_optimizer
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_memory_is_the_whole_state(name: str, dtype: type, rng: np.random.Generator) -> None:
+def test_the_memory_is_the_whole_state(name: str, dtype: type[np.floating[Any]], rng: np.random.Generator) -> None:
     """A new optimizer with the old one's memory continues bit for bit as the old one."""
     one = named(rng, dtype)
     first = MAKERS[name](one)
@@ -307,7 +309,9 @@ def test_an_unknown_optimizer_is_refused(rng: np.random.Generator) -> None:
     scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e18]),
     seed=st.integers(0, 99),
 )
-def test_orthogonal_makes_singular_values_equal(dtype: type, rows: int, columns: int, scale: float, seed: int) -> None:
+def test_orthogonal_makes_singular_values_equal(
+    dtype: type[np.floating[Any]], rows: int, columns: int, scale: float, seed: int
+) -> None:
     """Singular values of any gradient, unless tiny, get between 0.6 and 1.3; its singular vectors stay."""
     rng = np.random.default_rng(seed)
     matrix = (scale * rng.standard_normal((rows, columns))).astype(dtype)

@@ -131,6 +131,7 @@ def test_a_stack_is_pytorchs_forward_and_backward(
             close(grads[f"{prefix}.{name}"], array)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("N", "updates"), [(100, 20), (1000, 5)])
 def test_a_bidirectional_lstm_learns_as_pytorchs_does(N: int, updates: int, rng: np.random.Generator) -> None:
     """Sequence to sequence: inputs (N, 10, 32), targets (N, 10, 1), 64 units, a dense layer, squared error.

@@ -21,6 +21,8 @@ from charlm.plotting.loss import draw, plot
 from charlm.runs.figures import Baselines
 from charlm.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 FIRST_BYTES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-", ".PNG": b"\x89PNG\r\n\x1a\n"}
 
 Record = Mapping[str, Any]

@@ -16,6 +16,8 @@ from charlm.plotting.terminal import ASCII, BLOCKS, LEAST_COLUMNS, MARGIN, ROWS,
 from charlm.runs.figures import Baselines
 from charlm.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 BASELINES = Baselines(characters=5000, ngram_order=5, ngram_nats=2.0, bzip2_nats=2.1, xz_nats=2.2)
 Points = list[tuple[int, float]]
 

@@ -19,6 +19,8 @@ from charlm.plotting.units import draw_units, plot_units
 from charlm.predict.network import Network
 from charlm.text.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 TEXT = LANTERNS.read_text(encoding="utf-8")[:3000]
 GATES = (Gate(0, "z", np.arange(BINS) + 1.0), Gate(0, "r", np.ones(BINS)))
 

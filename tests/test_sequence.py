@@ -90,6 +90,7 @@ def test_bidirectional_network_fits_targets_from_both_sides(rng: np.random.Gener
     assert losses[True] < 0.1 < 0.5 < losses[False]
 
 
+@pytest.mark.slow
 def test_a_thousand_sequences_are_fitted(rng: np.random.Generator) -> None:
     """Inputs (1000, 10, 32) to targets (1000, 10, 1) with 64 units, trained with Adam on squared error."""
     x = rng.standard_normal((1000, 10, 32)).astype(np.float32).swapaxes(0, 1).copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ def by_formula(row: np.ndarray) -> list[float]:
 
 
 @given(SEEDS, SHAPES, DTYPES)
-def test_shifted_subtracts_the_largest_of_every_row(seed: int, shape: tuple[int, ...], dtype: type) -> None:
+def test_shifted_subtracts_the_largest_of_every_row(
+    seed: int, shape: tuple[int, ...], dtype: type[np.floating[Any]]
+) -> None:
     """Law: in place; the same bits for one row, which has a path of its own, as for that row among others."""
     logits = np.random.default_rng(seed).normal(0, 5, shape).astype(dtype)
     expected = logits - logits.max(axis=-1, keepdims=True)
@@ -42,7 +45,9 @@ def test_what_is_no_number_stays_none(rows: int) -> None:
 
 
 @given(SEEDS, SHAPES, DTYPES, st.sampled_from([0.01, 1.0, 20.0]))
-def test_log_softmax_is_its_formula(seed: int, shape: tuple[int, ...], dtype: type, scale: float) -> None:
+def test_log_softmax_is_its_formula(
+    seed: int, shape: tuple[int, ...], dtype: type[np.floating[Any]], scale: float
+) -> None:
     """Law: a new array in float64, whose exponentials sum to 1; the logits are left as they are."""
     logits = np.random.default_rng(seed).normal(0, scale, shape).astype(dtype)
     before = logits.copy()
@@ -55,7 +60,7 @@ def test_log_softmax_is_its_formula(seed: int, shape: tuple[int, ...], dtype: ty
 
 
 @given(SEEDS, DTYPES)
-def test_each_target_has_its_own_nats(seed: int, dtype: type) -> None:
+def test_each_target_has_its_own_nats(seed: int, dtype: type[np.floating[Any]]) -> None:
     """Law: target_nats is minus log_softmax at every target, in float64, and its mean is the cross-entropy."""
     rng = np.random.default_rng(seed)
     logits, targets = rng.normal(0, 2, (T, B, V)).astype(dtype), rng.integers(V, size=(T, B)).astype(np.uint8)
@@ -77,7 +82,7 @@ def test_a_shift_of_all_logits_changes_nothing(seed: int, shift: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_ends_are_exact(dtype: type) -> None:
+def test_the_ends_are_exact(dtype: type[np.floating[Any]]) -> None:
     """Law: equal logits cost ln V; a certain hit nothing, a certain miss its distance in logits; nothing overflows."""
     targets = np.array([[2, 5]])
     np.testing.assert_allclose(target_nats(np.full((1, 2, V), 3, dtype), targets), math.log(V), rtol=1e-6)

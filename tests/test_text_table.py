@@ -34,6 +34,8 @@ from charlm.corpus.corpus import read_corpus
 from charlm.errors import CorpusError
 from charlm.plotting.loss import plot
 
+pytestmark = pytest.mark.slow
+
 Locale = dict[str, str]
 LOCALES: dict[str, Locale] = {
     "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

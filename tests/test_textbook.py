@@ -108,6 +108,7 @@ def preset_losses(text: str, folder: Path) -> tuple[list[float], dict[str, Any],
     return [progress.nats for progress in train_steps(run, corpus)], start, corpus.vocabulary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PASSAGES)
 def test_the_preset_trains_the_textbooks_curve(name: str, tmp_path: Path) -> None:
     """Law: the preset and textbook.train, from the same weights, have the same loss at each of 100 updates.
@@ -136,6 +137,7 @@ def test_the_preset_is_what_its_name_says() -> None:
     assert PRESETS["classic"] == PRESETS["textbook"]
 
 
+@pytest.mark.slow
 def test_the_program_trains_and_writes() -> None:
     """Law: `python -m charlm.textbook TEXT` prints a falling loss and a sample of the text's characters."""
     done = subprocess.run(
