@@ -33,14 +33,6 @@ FAST = (
     "test_gradients",
     "test_parity",
 )
-    "test_gates",
-    "test_activations",
-    "test_cell",
-    "test_gated_cells",
-    "test_model",
-    "test_gradients",
-    "test_parity",
-)
 FILES = {  # with the tests that are to find their faults
     **{f"nn/{name}": FAST for name in ("gru", "gru_reset_after", "lstm", "rnn", "bidirectional", "gates")},
     **{f"reference/{name}": ("test_reference",) for name in ("gru", "lstm", "rnn", "shapes")},

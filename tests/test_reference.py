@@ -303,6 +303,8 @@ def test_the_forms_of_notes_are_the_same_function(rng: np.random.Generator) -> N
     cell.Wzx, cell.Wzh, cell.Wrx, cell.Wrh, cell.Wx, cell.Wh = six
     cell.bz, cell.br, cell.b = b.values()
     np.testing.assert_array_equal(cell.forward(x[0], h), expected[0])
+    gates = reference.gru_gates(x[0], h, *(array for gate in "zrn" for array in (W[gate], U[gate], b[gate])))
+    np.testing.assert_array_equal([cell.z, cell.r, cell.n], gates)
 
 
 def test_broadcasting_as_numpy_does() -> None:
