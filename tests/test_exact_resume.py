@@ -38,6 +38,8 @@ OTHERS: list[dict[str, Any]] = [
     {"learning_rate": 0.5, "keep": 1},
     {"rare_as_unknown": False},
     {"warmup": 3},
+    {"precision": "float64"},
+    {"loss_reduction": "sum", "learning_rate": 0.01},
 ]
 ENDS = ["stopped", "killed"]
 

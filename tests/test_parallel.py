@@ -105,6 +105,20 @@ def test_many_workers_are_one(count: int, cell: str, corpus: Corpus, tmp_path: P
 
 
 @needs_posix
+def test_many_workers_are_one_in_double_precision(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: the same for the gradient of the summed loss, up to the rounding of float64."""
+    spec = replace(TINY, batch=5, optimizer="sgd", momentum=0.0, learning_rate=0.01, steps=8)
+    spec = replace(spec, loss_reduction="sum", precision="float64", clip_norm=None, clip_value=5.0)
+    found = []
+    for count in (1, 2):
+        run = run_to_end(tiny_run(tmp_path / str(count), corpus, replace(spec, workers=count)), corpus)
+        found.append(load_checkpoint(run.last_path).params)
+    for name, array in found[0].items():
+        assert array.dtype == np.float64
+        np.testing.assert_allclose(found[1][name], array, rtol=1e-9, atol=1e-12)
+
+
+@needs_posix
 def test_exact_resume(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: N + resume + N updates are 2N, to the bit: stopped, and killed after training diverged and went back."""
     spec = replace(TINY, workers=2, dropout=0.2, keep=1)

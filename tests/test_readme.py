@@ -28,9 +28,9 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """The charlm commands in the shell blocks."""
+    """The charlm commands in the shell blocks, and those of its modules."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("charlm ")]
+    return [line for line in lines if line.startswith(("charlm ", "python -m charlm"))]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,32 @@ def test_bidirectional_network_fits_targets_from_both_sides(rng: np.random.Gener
             model.backward(params, tape, doutputs, grads)
             optimizer.update(params, grads, 0.02)
     assert losses[True] < 0.1 < 0.5 < losses[False]
+
+
+def test_batch_first_is_the_same_network_with_two_axes_exchanged(rng: np.random.Generator) -> None:
+    """Law: outputs and gradients of (B, T, D) are those of (T, B, D) with the axes exchanged, to the bit."""
+    T, B, D, outs = 7, 3, 4, 2
+    time_major = SequenceModel(D, 5, outs, dtype=np.float64)
+    batch_major = SequenceModel(D, 5, outs, dtype=np.float64, batch_first=True)
+    params = time_major.initial_params(rng)
+    one, other = NamedArrays.like(params), NamedArrays.like(params)
+    x, doutputs = rng.standard_normal((T, B, D)), rng.standard_normal((T, B, outs))
+    outputs, tape = time_major.forward(params, x)
+    time_major.backward(params, tape, doutputs, one)
+    exchanged, tape = batch_major.forward(params, x.swapaxes(0, 1))
+    batch_major.backward(params, tape, doutputs.swapaxes(0, 1), other)
+    assert exchanged.shape == (B, T, outs)
+    assert np.array_equal(exchanged.swapaxes(0, 1), outputs)
+    assert np.array_equal(one.flat, other.flat)
+
+
+@pytest.mark.parametrize("shape", [(7, 3, 5), (7, 4), (4,)])
+def test_inputs_of_another_shape_are_refused(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+    """The message says which shape was expected and which came."""
+    model = SequenceModel(4, 5, 2)
+    params = model.initial_params(rng)
+    with pytest.raises(ValueError, match=rf"\(T, B, D\) with D = 4, not {re.escape(str(shape))}"):
+        model.forward(params, np.zeros(shape, np.float32))
 
 
 @pytest.mark.slow

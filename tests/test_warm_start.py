@@ -333,6 +333,14 @@ def test_options_that_contradict(here: Path, capsys: Capture) -> None:
         assert not (here / "new").exists()
 
 
+def test_a_preset_of_another_size(here: Path, capsys: Capture) -> None:
+    """Law: it is refused, not dropped: the line names the preset's size, the model's, and what to do."""
+    done = charlm(capsys, "train", "greek.txt", "--from", "old", "--preset", "textbook", *OPTIONS)
+    assert done.is_clear_error(2) and not (here / "new").exists()
+    for part in ("--preset textbook has hidden 64", "--from has 8", "leave one out"):
+        assert part in done.err
+
+
 def test_options_that_agree(here: Path, capsys: Capture) -> None:
     """Law: repeating the model's sizes is allowed; options without effect on the model's cell are refused."""
     same = ("--hidden", "8", "--cell", "gru", "--reset", "before", "--layers", "1")

@@ -21,16 +21,17 @@ def gradient_check(
     arrays: float64, by name; every element is moved by `step` in both directions, in place, and put back.
     gradients: by the same names, in the same shapes. The error of an array is |g - d| / (|g| + |d|) with Euclidean
     norms of the gradient g and the differences d; below 1e-6 a gradient is right, above 1e-3 it is wrong, unless the
-    function has a kink (relu) near this place. Raises ValueError for names or shapes that do not fit, TypeError for
-    arrays that are not float64.
+    function has a kink (relu) near this place. NaN if a gradient or a loss is not finite. Raises ValueError for names
+    or shapes that do not fit, TypeError for arrays that are not float64.
     """
     if arrays.keys() != gradients.keys():
         raise ValueError(f"arrays and gradients must have the same names, not {sorted(arrays)} and {sorted(gradients)}")
     has_argument = bool(inspect.signature(function).parameters)
-    worst = 0.0
+    errors = [0.0]
     for name, array in arrays.items():
-        if array.dtype != np.float64:
-            raise TypeError(f"{name} must be an array of float64, not {array.dtype}: smaller types are too inexact")
+        kind = getattr(array, "dtype", type(array).__name__)
+        if kind != np.float64:
+            raise TypeError(f"{name} must be an array of float64, not {kind}: smaller types are too inexact")
         if np.shape(gradients[name]) != array.shape:
             raise ValueError(
                 f"the gradient of {name} must have the shape {array.shape}, not {np.shape(gradients[name])}"
@@ -39,12 +40,14 @@ def gradient_check(
         for place in np.ndindex(array.shape):
             kept = array[place]
             losses = []
-            for moved in (kept + step, kept - step):
-                array[place] = moved
-                losses.append(float(function(arrays) if has_argument else function()))
-            array[place] = kept
+            try:
+                for moved in (kept + step, kept - step):
+                    array[place] = moved
+                    losses.append(float(function(arrays) if has_argument else function()))
+            finally:
+                array[place] = kept
             differences[place] = (losses[0] - losses[1]) / (2 * step)
         size = np.linalg.norm(gradients[name]) + np.linalg.norm(differences)
-        if size > 0:
-            worst = max(worst, float(np.linalg.norm(gradients[name] - differences) / size))
-    return worst
+        if size != 0:
+            errors.append(float(np.linalg.norm(gradients[name] - differences) / size))
+    return float(np.max(errors))  # NaN if any is, unlike max

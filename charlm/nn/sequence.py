@@ -24,8 +24,9 @@ class SequenceTape(NamedTuple):
 class SequenceModel:
     """One output vector per input vector: recurrent layers, bidirectional by default, and a dense layer.
 
-    inputs (T, B, D) to outputs (T, B, O); cell: "gru", "lstm" or "rnn". Train it on `mean_squared_error` for numbers
-    or on `cross_entropy` for classes.
+    inputs (T, B, D) to outputs (T, B, O), or with `batch_first` (B, T, D) to (B, T, O): nothing in an array tells the
+    two apart, so name the order of yours. cell: "gru", "lstm" or "rnn". Train it on `mean_squared_error` for numbers or
+    on `cross_entropy` for classes.
     """
 
     def __init__(
@@ -37,8 +38,11 @@ class SequenceModel:
         layers: int = 1,
         cell: str = "lstm",
         bidirectional: bool = True,
+        batch_first: bool = False,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        self.input_size = input_size
+        self.batch_first = batch_first
         above = hidden_size * (1 + bidirectional)
         sizes = [input_size] + [above] * (layers - 1)
         self.stack = Stack([make_cell(cell, size, hidden_size, dtype, bidirectional=bidirectional) for size in sizes])
@@ -53,17 +57,27 @@ class SequenceModel:
         return params
 
     def forward(self, params: NamedArrays, inputs: Floats) -> tuple[Floats, SequenceTape]:
-        """Outputs (T, B, O), a buffer, for inputs (T, B, D), every sequence from a zero state; and the tape."""
+        """Outputs, a buffer, for inputs of the class's shape, every sequence from a zero state; and the tape.
+
+        Raises ValueError for inputs of another shape.
+        """
+        order = "(B, T, D)" if self.batch_first else "(T, B, D)"
+        if inputs.ndim != 3 or inputs.shape[2] != self.input_size:
+            raise ValueError(f"inputs must have the shape {order} with D = {self.input_size}, not {inputs.shape}")
+        time_major = inputs.swapaxes(0, 1) if self.batch_first else inputs
         weights = self.stack.prepare(params)
-        top, _, tape = self.stack.forward(weights, inputs, self.stack.zero_state(inputs.shape[1]))
-        return read_out(top, params["readout.W"], params["readout.b"], self._buffers), SequenceTape((tape,), top)
+        top, _, tape = self.stack.forward(weights, time_major, self.stack.zero_state(time_major.shape[1]))
+        outputs = read_out(top, params["readout.W"], params["readout.b"], self._buffers)
+        return outputs.swapaxes(0, 1) if self.batch_first else outputs, SequenceTape((tape,), top)
 
     def backward(self, params: NamedArrays, tape: SequenceTape, doutputs: Floats, grads: NamedArrays) -> None:
-        """Write the gradients to `grads`; doutputs: gradient of the loss in the outputs (T, B, O).
+        """Write the gradients to `grads`; doutputs: gradient of the loss in the outputs, in their shape.
 
         Raises RuntimeError for a used or overwritten tape.
         """
         self.stack.check_tape(tape.stacks[0])
+        if self.batch_first:
+            doutputs = doutputs.swapaxes(0, 1)
         W, dW, db = params["readout.W"], grads["readout.W"], grads["readout.b"]
         dtop = read_out_backward(tape.top, doutputs, W, dW, db, self._buffers)
         self.stack.backward(tape.stacks[0], dtop, grads)
