@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from charlm.training.warm_start import Forgetting as Forgetting
     from charlm.training.warm_start import forgetting as forgetting
     from charlm.training.warm_start import new_run_from as new_run_from
+    from charlm.training.worker import take_part as take_part
 
 _HOMES = {
     "Inspection": "analysis.inspection",
@@ -139,6 +140,7 @@ _HOMES = {
     "Forgetting": "training.warm_start",
     "forgetting": "training.warm_start",
     "new_run_from": "training.warm_start",
+    "take_part": "training.worker",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Parameters = dict[str, Array]
+Arrays = dict[str, Array]
 
-trained: Parameters = {}  # of the last `train`, for `sample`
+trained: Arrays = {}  # of the last `train`, for `sample`
 
 
 def sigmoid(a: Array) -> Array:
@@ -42,14 +42,14 @@ def softmax(a: Array) -> Array:
     return np.asarray(e / e.sum(axis=0, keepdims=True))
 
 
-def initialize_parameters(n_a: int, n_x: int, n_y: int, rng: np.random.Generator) -> Parameters:
+def initialize_parameters(n_a: int, n_x: int, n_y: int, rng: np.random.Generator) -> Arrays:
     """Small random weights, zero biases."""
     parameters = {f"W{gate}": rng.uniform(-1, 1, (n_a, n_a + n_x)) / np.sqrt(n_a) for gate in "urc"}
     parameters["Wy"] = rng.uniform(-1, 1, (n_y, n_a)) / np.sqrt(n_a)
     return parameters | {f"b{name}": np.zeros((len(parameters[f"W{name}"]), 1)) for name in "urcy"}
 
 
-def cell_forward(xt: Array, a_prev: Array, parameters: Parameters) -> tuple[Array, Array, Parameters]:
+def cell_forward(xt: Array, a_prev: Array, parameters: Arrays) -> tuple[Array, Array, Arrays]:
     """One step: the next state a (n_a, m), the prediction y_hat (n_y, m), and what the backward step needs."""
     p, concat = parameters, np.concatenate([a_prev, xt])
     gamma_u, gamma_r = (sigmoid(p[f"W{gate}"] @ concat + p[f"b{gate}"]) for gate in "ur")
@@ -61,7 +61,7 @@ def cell_forward(xt: Array, a_prev: Array, parameters: Parameters) -> tuple[Arra
     return a, y_hat, cache | {"c": c, "a": a, "a_prev": a_prev}
 
 
-def forward(x: Array, a0: Array, parameters: Parameters) -> tuple[Array, Array, list[Parameters]]:
+def forward(x: Array, a0: Array, parameters: Arrays) -> tuple[Array, Array, list[Arrays]]:
     """All steps: states a (n_a, m, T), predictions y_hat (n_y, m, T), and the caches of the steps."""
     states, predictions, caches, a = [], [], [], a0
     for t in range(x.shape[2]):
@@ -77,7 +77,7 @@ def compute_loss(y_hat: Array, y: Array) -> float:
     return float(-np.log((y_hat * y).sum(axis=0)).sum())
 
 
-def cell_backward(dy: Array, da_next: Array, cache: Parameters, parameters: Parameters) -> tuple[Parameters, Array]:
+def cell_backward(dy: Array, da_next: Array, cache: Arrays, parameters: Arrays) -> tuple[Arrays, Array]:
     """One step back, by the chain rule, the last equation first.
 
     dy (n_y, m): gradient in Wy a + by. da_next (n_a, m): in a, from the step after. Returns the gradients of the
@@ -100,7 +100,7 @@ def cell_backward(dy: Array, da_next: Array, cache: Parameters, parameters: Para
     return gradients, da_prev
 
 
-def backward(y_hat: Array, y: Array, caches: list[Parameters], parameters: Parameters) -> Parameters:
+def backward(y_hat: Array, y: Array, caches: list[Arrays], parameters: Arrays) -> Arrays:
     """Backpropagation through time: the gradients of `compute_loss`, summed over all steps."""
     gradients = {name: np.zeros_like(value) for name, value in parameters.items()}
     da = np.zeros_like(caches[0]["a"])
@@ -111,19 +111,19 @@ def backward(y_hat: Array, y: Array, caches: list[Parameters], parameters: Param
     return gradients
 
 
-def clip(gradients: Parameters, clip_value: float) -> Parameters:
+def clip(gradients: Arrays, clip_value: float) -> Arrays:
     """Every element of every gradient into [-clip_value, clip_value]."""
     return {name: np.clip(gradient, -clip_value, clip_value) for name, gradient in gradients.items()}
 
 
-def update_parameters(parameters: Parameters, gradients: Parameters, learning_rate: float) -> Parameters:
+def update_parameters(parameters: Arrays, gradients: Arrays, learning_rate: float) -> Arrays:
     """One step of gradient descent."""
     return {name: value - learning_rate * gradients[name] for name, value in parameters.items()}
 
 
 def optimize(
-    x: Array, y: Array, a_prev: Array, parameters: Parameters, learning_rate: float, clip_value: float
-) -> tuple[float, Parameters, Array]:
+    x: Array, y: Array, a_prev: Array, parameters: Arrays, learning_rate: float, clip_value: float
+) -> tuple[float, Arrays, Array]:
     """One update from a window: forward, loss, backward, clip, update. Returns loss, new parameters, last state."""
     states, y_hat, caches = forward(x, a_prev, parameters)
     loss = compute_loss(y_hat, y)
@@ -147,40 +147,38 @@ def train(
     *,
     n_a: int = 64,
     seq_length: int | None = None,
-    parameters: Parameters | None = None,
+    parameters: Arrays | None = None,
     losses: list[float] | None = None,
-) -> Parameters:
+) -> Arrays:
     """Train on a text, one window after the other, and return the parameters.
 
     seq_length: characters of a window; by default the text is one window. The state is carried from window to window,
     and is zero at the beginning of the text. losses: collects the mean nats per character of each update.
     """
+    assert len(text) > 1, "a text must have at least two characters"
     indices = [char_to_idx[character] for character in text]
     size, length = max(char_to_idx.values()) + 1, seq_length or len(text) - 1
     parameters = parameters or initialize_parameters(n_a, size, size, np.random.default_rng(0))
-    start, position = np.zeros((len(parameters["Wu"]), 1)), len(indices)
+    position = len(indices)
     for _ in range(num_iterations):
         if position + length + 1 > len(indices):
-            position, a = 0, start
+            position, a = 0, np.zeros((len(parameters["Wu"]), 1))
         window = indices[position : position + length + 1]
         x, y = one_hot(window[:-1], size), one_hot(window[1:], size)
         loss, parameters, a = optimize(x, y, a, parameters, learning_rate, clip_value)
         if losses is not None:
-            losses.append(loss / length)
+            losses.append(loss / y.shape[2])
         position += length
     trained.update(parameters)
     return parameters
 
 
 def sample(
-    seed: str,
-    char_to_idx: dict[str, int],
-    idx_to_char: dict[int, str],
-    num_chars: int,
-    parameters: Parameters | None = None,
+    seed: str, char_to_idx: dict[str, int], idx_to_char: dict[int, str], num_chars: int, parameters: Arrays = trained
 ) -> str:
     """The seed and `num_chars` characters after it, each drawn from the network's distribution."""
-    parameters, rng, text = parameters or trained, np.random.default_rng(0), seed
+    assert parameters, "call train first, or pass parameters"
+    rng, text = np.random.default_rng(0), seed
     a, size = np.zeros((len(parameters["Wu"]), 1)), len(parameters["Wy"])
     for character in seed:
         a, y_hat, _ = cell_forward(one_hot([char_to_idx[character]], size)[:, :, 0], a, parameters)
@@ -191,6 +189,8 @@ def sample(
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:] or not Path(sys.argv[1]).is_file():
+        sys.exit("Usage: python -m charlm.textbook CORPUS [UPDATES]   (CORPUS: a text file)")
     text, updates = Path(sys.argv[1]).read_text(encoding="utf-8"), int((sys.argv[2:] or ["3000"])[0])
     char_to_idx = {character: index for index, character in enumerate(sorted(set(text)))}
     losses: list[float] = []

@@ -197,6 +197,6 @@ def load(target: str | Path | None = None, *, mix: bool = False) -> TrainedModel
     checkpoint = load_checkpoint(path)
     model = TrainedModel(Network.of(checkpoint), checkpoint.vocabulary, checkpoint.progress, path)
     if mix:
-        mixture, model.mix = mixture_for(run_of(path), checkpoint)
-        model.mixture = mixture if model.mix.helps else None
+        ngram, model.mix = mixture_for(run_of(path), checkpoint)
+        model.mixture = Mixture(model._network, ngram, model.mix.weight) if model.mix.helps else None
     return model

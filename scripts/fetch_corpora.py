@@ -90,7 +90,7 @@ REPAIRS = tuple(
         (rf"^({RUN_IN_NAMES}):? (?=[A-Z'])", r"**\1**\n"),
         # Three half lines of verse that end in "I" are bold, like names.
         (r"\n+^\*\*(.+ I)\*\* *\n", r"\n\1 "),
-        # Headings without mark-up; the title of a song or a dumb show, which nobody speaks.
+        # Headings without mark-up; the title of a song or a dumb show, which is not spoken.
         (r"^\*\*(Scene [IVX]+)\*\*|^(SCENE [IVX]+:)", r"### \1\2"),
         (r"^(?:(?:THE )?SONG|DUMB SHOW)\. *$", ""),
         # Speeches without a name, below a heading or a direction.

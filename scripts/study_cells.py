@@ -85,7 +85,11 @@ def validation_loss(
     model = CharLM(ModelSpec(len(corpus.vocabulary), HIDDEN, **network))
     params = model.initial_params(rng)
     change(params, rng)
-    grads, optimizer, schedule = NamedArrays.like(params), SGD(params, spec.momentum), Schedule(rate)
+    grads, optimizer, schedule = (
+        NamedArrays.like(params),
+        SGD(params, spec.momentum),
+        Schedule(rate, spec.schedule, spec.warmup),
+    )
     state = model.zero_state(spec.batch)
     with np.errstate(over="ignore", invalid="ignore"):
         for step, window in zip(range(steps), batches(training_ids, spec.window, spec.batch, seed), strict=False):

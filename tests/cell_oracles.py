@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +10,27 @@ import numpy as np
 
 from charlm import reference
 from charlm.nn.cell import Cell
-from charlm.nn.cells import make_cell, variants
+from charlm.nn.cells import CELLS, OPTIONS, make_cell
+from charlm.nn.model import ModelSpec
 
 Array = np.ndarray[Any, Any]
+
+
+def variants() -> dict[str, dict[str, Any]]:
+    """Every cell with every value of its options, as fields of ModelSpec: "gru before", "gru after", "lstm", ..."""
+    return {
+        " ".join((kind, *values)): {"cell": kind, **dict(zip(cell.options, values, strict=True))}
+        for kind, cell in CELLS.items()
+        for values in itertools.product(*(OPTIONS[name] for name in cell.options))
+    }
+
+
 VARIANTS = tuple(variants())
+
+
+def variant_of(spec: ModelSpec) -> str:
+    """The name in `variants()` of a network's cells."""
+    return " ".join((spec.cell, *(getattr(spec, option) for option in CELLS[spec.cell].options)))
 
 
 def cell_named(

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from cell_oracles import cell_named, reference_step, variant_of
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
-from charlm.arrays import Floats, Ids, NamedArrays
+from charlm.arrays import Floats, Ids, NamedArrays, group
 from charlm.cli import main
 from charlm.config import TrainSpec
 from charlm.corpus.corpus import Corpus, read_corpus
@@ -157,46 +158,18 @@ def random_model(
 
 
 def plain_log_probabilities(spec: ModelSpec, params: Mapping[str, np.ndarray], ids: Sequence[int]) -> Iterator[Any]:
-    """After every id the log probabilities (V,) of the next: the documented equations, step by step, in float64."""
+    """After every id the log probabilities (V,) of the next: the textbook's cells, step by step, in float64."""
     p = {name: np.asarray(array, np.float64) for name, array in params.items()}
-    states = [np.zeros((2, spec.hidden)) for _ in range(spec.layers)]  # h, and the c of an LSTM
+    layers, cell = [group(p, f"layer{layer}") for layer in range(spec.layers)], variant_of(spec)
+    states = [cell_named(cell, spec.hidden, spec.hidden).zero_state(1) for _ in layers]
     for one in ids:
-        x = np.eye(spec.vocabulary)[int(one)]
-        for layer, (h, c) in enumerate(states):
-            cell = {name.split(".")[1]: array for name, array in p.items() if name.startswith(f"layer{layer}.")}
-            states[layer] = np.array(plain_step(spec, cell, x, h, c))
-            x = states[layer][0] + (x if spec.residual and layer else 0)
-        logits = x @ p["readout.W"] + p["readout.b"]
+        x = np.eye(spec.vocabulary)[[int(one)]]
+        for layer, matrices in enumerate(layers):
+            found, states[layer] = reference_step(cell, matrices, x, states[layer])
+            x = found["h"] + (x if spec.residual and layer else 0)
+        logits = x[0] @ p["readout.W"] + p["readout.b"]
         logits = logits - logits.max()
         yield logits - math.log(np.exp(logits).sum())
-
-
-def plain_step(spec: ModelSpec, p: Mapping[str, Any], x: Any, h: Any, c: Any) -> tuple[Any, Any]:
-    """One step of one cell, x (D,), h and c (H,), to the new h and c; c is the LSTM's alone.
-
-    gru, before:  z = sigmoid(x W_z + h U_z + b_z); r likewise; n = tanh(x W_n + (r * h) U_n + b_n)
-    gru, after:   the same z and r; n = tanh(x W_n + b_n + r * (h U_n + b_rn)); both: h' = (1 - z) * h + z * n
-    lstm:         i, f, o like z; g = tanh(x W_g + h U_g + b_g); c' = f * c + i * g; h' = o * tanh(c')
-    rnn:          h' = f(x W + h U + b)
-    """
-    H = spec.hidden
-    W, U, b = ([p[name][..., at : at + H] for at in range(0, p["b"].size, H)] for name in "WUb")
-
-    def gate(n: int) -> Any:
-        return 1 / (1 + np.exp(-(x @ W[n] + h @ U[n] + b[n])))
-
-    match spec.cell, spec.reset:
-        case "gru", "before":
-            n = np.tanh(x @ W[2] + (gate(1) * h) @ U[2] + b[2])
-            return (1 - gate(0)) * h + gate(0) * n, c
-        case "gru", "after":
-            n = np.tanh(x @ W[2] + b[2] + gate(1) * (h @ U[2] + p["b_rn"]))
-            return (1 - gate(0)) * h + gate(0) * n, c
-        case "lstm", _:
-            c = gate(1) * c + gate(0) * np.tanh(x @ W[3] + h @ U[3] + b[3])
-            return gate(2) * np.tanh(c), c
-    a = x @ W[0] + h @ U[0] + b[0]
-    return (np.tanh(a) if spec.activation == "tanh" else np.maximum(a, 0)), c
 
 
 def plain_nats(
@@ -204,9 +177,8 @@ def plain_nats(
 ) -> np.ndarray[Any, Any]:
     """The nats of every id after all before it, the first after `start`, in one long pass: (N,)."""
     inputs = [start, *ids[:-1]]
-    with np.errstate(over="ignore"):  # exp(-a) of a gate that is shut
-        predictions = plain_log_probabilities(spec, params, inputs)
-        return np.array([-log_p[int(target)] for log_p, target in zip(predictions, ids, strict=True)])
+    predictions = plain_log_probabilities(spec, params, inputs)
+    return np.array([-log_p[int(target)] for log_p, target in zip(predictions, ids, strict=True)])
 
 
 def without_clock(record: Mapping[str, Any]) -> dict[str, Any]:

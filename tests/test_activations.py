@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cell_oracles import VARIANTS, cell_named, random_params, random_state, reference_step
+from cell_oracles import VARIANTS, cell_named, random_params, random_state, reference_step, variants
 
 from charlm.arrays import group
 from charlm.nn.bidirectional import Bidirectional
-from charlm.nn.cells import variants
 from charlm.nn.lstm import LSTM
 from charlm.nn.model import CharLM, ModelSpec
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import math
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from cell_oracles import VARIANTS, Array, cell_named, empty_grads, random_params, random_state, reference_window
+from cell_oracles import (
+    VARIANTS,
+    Array,
+    cell_named,
+    empty_grads,
+    random_params,
+    random_state,
+    reference_window,
+    variant_of,
+    variants,
+)
 from gradient_check import exact_derivative, exact_gradients
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.nn.cells import CELLS, OPTIONS, make_cell, variants
+from charlm.nn.cells import CELLS, OPTIONS, make_cell
 from charlm.nn.model import ModelSpec
 
 T, B, D, H = 5, 3, 4, 2
@@ -302,19 +313,27 @@ def test_a_text_starts_from_zeros(name: str) -> None:
 
 def test_variants_are_all_cells_with_all_their_options() -> None:
     """Law: each kind once per value of its options; every one is a valid ModelSpec, under a name of its own."""
-    assert list(variants()) == ["gru before", "gru after", "lstm", "rnn tanh", "rnn relu"]
+    assert {"gru before", "gru after", "lstm", "rnn tanh", "rnn relu"} <= set(variants())
+    assert len(variants()) == sum(math.prod(len(OPTIONS[name]) for name in cell.options) for cell in CELLS.values())
     for name, fields in variants().items():
         assert list(fields) == ["cell", *CELLS[fields["cell"]].options]
-        assert name.split()[0] == fields["cell"]
-        assert ModelSpec(5, **fields).cell == fields["cell"]
-    types = {type(cell_named(name, D, H)) for name in variants()}
-    assert len(types) == 4  # a plain network is one class with two activations
+        assert variant_of(ModelSpec(5, **fields)) == name
+
+
+def test_no_two_variants_are_the_same_cell(rng: np.random.Generator) -> None:
+    """Law: from zeros, with the same inputs and the same random numbers as parameters, the outputs differ."""
+    inputs, outputs = rng.standard_normal((T, B, D)), []
+    for name in VARIANTS:
+        cell = cell_named(name, D, H)
+        params = random_params(cell, np.random.default_rng(0))
+        outputs.append(run_forward(name, params, inputs, cell.zero_state(B))[0])
+    assert not any(np.allclose(one, other) for one, other in combinations(outputs, 2))
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "expected"),
     [
-        ("transformer", {}, r"a cell must be one of gru, lstm, rnn, not 'transformer'"),
+        ("transformer", {}, rf"a cell must be one of {', '.join(CELLS)}, not 'transformer'"),
         ("gru", {"reset": "never"}, r"reset must be one of before, after, not 'never'"),
         ("rnn", {"activation": "sine"}, r"activation must be one of tanh, relu, not 'sine'"),
     ],

@@ -108,7 +108,7 @@ def test_the_first_that_is_used_up_counts(steps: int, seconds: float) -> None:
 @given(earlier=st.lists(st.floats(0, 180), max_size=20), step=st.integers(0, 500), at=st.floats(0, 180))
 def test_the_learning_rate_does_not_depend_on_earlier_shares(earlier: list[float], step: int, at: float) -> None:
     """Law: with a budget of minutes it follows from (step, seconds) alone, as the documented curve has it."""
-    budget, schedule = Budget(None, 180.0), Schedule(2.0)
+    budget, schedule = Budget(None, 180.0), Schedule(2.0, "cosine", 50)
     for seconds in earlier:
         schedule(step, budget.share(step, seconds))
     fall = 0.02 + 0.98 * (1 + math.cos(math.pi * at / 180)) / 2

@@ -82,3 +82,11 @@ def test_single_precision_is_refused(arrays: Arrays) -> None:
     single = {**arrays, "x": arrays["x"].astype(np.float32)}
     with pytest.raises(TypeError, match="x must be an array of float64, not float32"):
         gradient_check(loss, single, gradients(single))
+
+
+def test_what_is_not_a_dictionary_or_a_number(arrays: Arrays) -> None:
+    """Law: the message says what was expected."""
+    with pytest.raises(TypeError, match="dictionaries of arrays by name"):
+        gradient_check(loss, arrays["A"], arrays["A"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"one number, not an array \(4,\)"):
+        gradient_check(lambda of: of["x"], arrays, gradients(arrays))

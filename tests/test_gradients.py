@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cell_oracles import variants
 from gradient_check import TOLERANCE, direction_errors, element_errors
 
 from charlm.arrays import NamedArrays
-from charlm.nn.cells import variants
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import CharLM, ModelSpec
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -50,9 +51,10 @@ from runs import (
 
 from charlm import TrainSpec, plot
 from charlm.errors import CharlmError, RunError, StorageError
+from charlm.files.atomic import write_atomic
 from charlm.files.strict_json import MOST_VALUES
 from charlm.nn.model import ModelSpec
-from charlm.runs.checkpoint import MOST_HEADER
+from charlm.runs.checkpoint import MOST_HEADER, load_checkpoint
 from charlm.runs.config import MOST_CONFIG
 from charlm.runs.find import newest_run
 from charlm.runs.metrics import MOST_METRICS
@@ -457,6 +459,34 @@ def test_commands_and_damaged_files(name: str, damage: str, run: Path, capsys: C
         assert outcome.is_clear_error(1), (command, outcome)
         assert outcome.err.startswith("charlm: ") and is_short_line(outcome.err.strip())
         assert name.split(".")[0] in outcome.err
+
+
+@pytest.mark.parametrize("name", ["ngram.counts", "mix.json"])
+def test_a_damaged_mixture_is_found_before_training(name: str, run: Path, capsys: Capture) -> None:
+    """Law: not after it: the run has not made a step when the message comes, which names the file."""
+    put(run / name, b"damaged")
+    before = load_checkpoint(run / "last.safetensors").step
+    outcome = charlm(capsys, "train", "--resume", run, "--quiet")
+    assert outcome.is_clear_error(1) and name in outcome.err
+    assert load_checkpoint(run / "last.safetensors").step == before
+
+
+def test_the_newest_run_while_one_is_training(run: Path) -> None:
+    """Law: files that come and go meanwhile do not disturb the search."""
+    stopped = threading.Event()
+
+    def write() -> None:
+        while not stopped.is_set():
+            write_atomic(run / "mix.json", b"{}")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(500):
+            assert newest_run(run.parent) == run
+    finally:
+        stopped.set()
+        writer.join()
 
 
 def test_commands_and_a_network_that_overflows(run: Path, capsys: Capture) -> None:

@@ -175,6 +175,16 @@ def test_an_old_run_is_fitted_if_its_text_can_be_read(tmp_path: Path, capsys: py
     assert charlm(capsys, "sample", lone, "--mix").is_clear_error(1)
 
 
+def test_the_message_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: of the n-gram and its weight, the one that is not there."""
+    run = Run.open(copy_of_trained_run(tmp_path / "run"))
+    run.config["corpus"]["sources"] = [str(tmp_path / "gone.txt")]
+    run.save_config()
+    run.ngram_path.unlink()
+    done = charlm(capsys, "sample", run.path, "--mix")
+    assert done.is_clear_error(1) and "has no ngram.counts yet" in done.err
+
+
 @pytest.mark.slow
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Law: training leaves what --mix needs, even if the text is gone; score and sample say what they do."""
@@ -233,4 +243,4 @@ def test_a_weight_is_that_of_its_checkpoint(tmp_path: Path) -> None:
         replace(kept, step=kept.step + 1, weight=0.123).save(run)
     assert mixture_for(run, best)[1] == kept
     run.config["corpus"]["sources"] = [str(tmp_path / "gone.txt")]
-    assert mixture_for(run, best)[0].weight == 0.123
+    assert mixture_for(run, best)[1].weight == 0.123

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cell_oracles import VARIANTS, reference_window
+from cell_oracles import VARIANTS, reference_window, variants
 from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.arrays import Floats, NamedArrays, group
 from charlm.errors import SpecError
-from charlm.nn.cells import variants
 from charlm.nn.model import CharLM, ModelSpec
 
 T, B, V, H = 5, 3, 7, 4

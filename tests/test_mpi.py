@@ -121,6 +121,28 @@ main()
 """
 
 
+LIBRARY = """
+import charlm
+with charlm.mpi_workers() as workers:
+    if workers.rank:
+        charlm.take_part(workers)
+    else:
+        corpus = charlm.read_corpus(["text.txt"])
+        spec = charlm.TrainSpec(steps=6, batch=4, window=10, workers=workers.count)
+        run = charlm.new_run(corpus, "run", spec, hidden=8)
+        assert [progress.step for progress in charlm.train(run, corpus, workers)] == [1, 2, 3, 4, 5, 6]
+"""
+
+
+def test_the_library(here: Path) -> None:
+    """Law: a script of its own trains by ranks: rank 0 calls train, the others take_part; then all end."""
+    (here / "script.py").write_text(LIBRARY)
+    process = job(2, program=("script.py",))
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    assert load_checkpoint(here / "run" / "last.safetensors").step == 6
+
+
 @pytest.mark.parametrize(("error", "is_planned"), [('StorageError("the disk is full")', True), ("KeyError(5)", False)])
 def test_rank_0_fails(error: str, is_planned: bool, here: Path) -> None:
     """Law: the job ends at once, with the message, or the traceback of an unexpected error, of rank 0 alone."""

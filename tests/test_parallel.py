@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -35,7 +36,7 @@ from runs import (
     wait_until,
 )
 
-from charlm import change_workers, summary
+from charlm import change_workers, summary, train
 from charlm.corpus.corpus import Corpus
 from charlm.errors import SpecError, StorageError, WorkerError
 from charlm.nn.loss import cross_entropy
@@ -116,6 +117,45 @@ def test_many_workers_are_one_in_double_precision(corpus: Corpus, tmp_path: Path
     for name, array in found[0].items():
         assert array.dtype == np.float64
         np.testing.assert_allclose(found[1][name], array, rtol=1e-9, atol=1e-12)
+
+
+@needs_posix
+def test_a_worker_that_cannot_be_started(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Law: one error that says what to do; the workers that were started are released, and no file stays open."""
+    popen = subprocess.Popen
+    started: list[subprocess.Popen[bytes]] = []
+
+    def refuse_the_second(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        if started:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, batch=5, workers=3))
+    before = sorted(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else []
+    monkeypatch.setattr(subprocess, popen.__name__, refuse_the_second)
+    with pytest.raises(WorkerError, match=r"refuses worker 3 of 3 \(.*\): use fewer --workers"):
+        run_to_end(run, corpus)
+    assert started[0].returncode is not None
+    assert (sorted(os.listdir("/proc/self/fd")) if before else []) == before
+
+
+@needs_posix
+def test_modules_in_the_working_directory(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: a worker imports Python's select, not a file of that name in the folder where training was called."""
+    (tmp_path / "select.py").write_text("raise SystemExit('the wrong select')\n")
+    monkeypatch.chdir(tmp_path)
+    run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, workers=2, steps=2)), corpus)
+
+
+def test_only_rank_0_trains(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: a call on another rank is refused at once with the call to make there; a run of its own would begin."""
+    other = Workers()
+    other.rank, other.count = 1, 2
+    with pytest.raises(SpecError, match=r"rank 1 of 2.*take_part"):
+        train(tiny_run(tmp_path / "run", corpus), corpus, other)
 
 
 @needs_posix

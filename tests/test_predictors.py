@@ -8,6 +8,7 @@ from itertools import pairwise, zip_longest
 
 import numpy as np
 import pytest
+from cell_oracles import variants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,7 +16,6 @@ from runs import LANTERNS, plain_log_probabilities, random_model, trained_run
 
 from charlm.arrays import Floats, Ids
 from charlm.errors import SpecError
-from charlm.nn.cells import variants
 from charlm.nn.softmax import log_softmax
 from charlm.parallel.blas import blas_thread_count, blas_threads
 from charlm.predict import network, ngram, short_texts
@@ -259,6 +259,19 @@ def test_the_caller_keeps_its_threads() -> None:
             for _ in zip(*(predictor(name).nats(pieces, reset=reset) for name in names), strict=False):
                 assert blas_thread_count() == threads
             assert blas_thread_count() == threads
+
+
+def test_threads_that_limit_threads_at_once() -> None:
+    """Law: blocks that overlap, as those of two threads do, leave the number of threads as it was."""
+    with blas_threads(2):
+        before = blas_thread_count()
+        first, second = blas_threads(1), blas_threads(1)
+        for block in (first, second):
+            block.__enter__()
+        for block in (first, second):
+            assert blas_thread_count() == 1
+            block.__exit__(None, None, None)
+        assert blas_thread_count() == before
 
 
 def test_the_parameters_of_a_loaded_network_stay(model: TrainedModel) -> None:

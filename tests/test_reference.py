@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -360,3 +361,68 @@ def test_lstm_cell_without_inputs_only_forgets() -> None:
     h_next, c_next = reference.lstm_cell(np.ones(D), np.ones(H), c, W, U, W, U, W, U, W, U)
     np.testing.assert_allclose(c_next, c / 2)
     np.testing.assert_allclose(h_next, np.tanh(c / 2) / 2)
+
+
+# ---------------------------------------------------------------------------------------------------- wrong shapes
+
+
+def test_columns_are_examples(rng: np.random.Generator) -> None:
+    """Law: GRU_Cell on columns (D, m) does what it does on each column, and its gradients are their sums."""
+    cell = reference.GRU_Cell(2, 3, rng, bias=True)
+    x, h, delta = rng.standard_normal((2, 4)), rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
+    together = cell.forward(x, h)
+    dx, dh = cell.backward(delta)
+    gradients = {name: getattr(cell, name) for name in ("dWzx", "dWrh", "dWx", "dbz", "dbr", "db")}
+    sums = {name: np.zeros_like(gradient) for name, gradient in gradients.items()}
+    for m in range(4):
+        np.testing.assert_allclose(cell.forward(x[:, m], h[:, m]), together[:, m], rtol=1e-12)
+        dx_m, dh_m = cell.backward(delta[:, m])
+        np.testing.assert_allclose(dx[:, m], dx_m, rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(dh[:, m], dh_m, rtol=1e-10, atol=1e-14)
+        for name in sums:
+            sums[name] += getattr(cell, name)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, sums[name], rtol=1e-10, atol=1e-13)
+
+
+def test_one_column_stays_a_column() -> None:
+    """Law: (D, 1) and (H, 1) give (H, 1), with the zero biases of a new cell, too."""
+    assert reference.GRU_Cell(2, 3).forward(np.ones((2, 1)), np.zeros((3, 1))).shape == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("gru_cell", [np.zeros((3, 2)), np.zeros((3, 3)), np.zeros(3)] * 3),
+        ("gru_cell_reset_after", [np.zeros((3, 2)), np.zeros((3, 3)), np.zeros(3)] * 3),
+        ("rnn_cell", [np.zeros((3, 2)), np.zeros((3, 3)), np.zeros(3)]),
+    ],
+)
+def test_a_flat_bias_beside_columns_is_refused(name: str, arguments: list[np.ndarray]) -> None:
+    """With as many columns as units NumPy would add it along the wrong axis, without a word."""
+    with pytest.raises(ValueError, match=r"b.* it must have the shape \(3, 1\), not \(3,\)"):
+        getattr(reference, name)(np.ones((2, 3)), np.ones((3, 3)), *arguments)
+
+
+@pytest.mark.parametrize("name", ["U_z", "W_z", "U_r", "W_r", "U_h", "W_h"])
+def test_rows_and_a_matrix_of_another_shape(name: str) -> None:
+    """Law: the message names the matrix, what was expected and what came."""
+    matrices = {
+        letter: np.zeros((2 if letter[0] == "U" else 3, 3)) for letter in ("U_z", "W_z", "U_r", "W_r", "U_h", "W_h")
+    }
+    expected = matrices[name].shape
+    matrices[name] = np.zeros((5, 3))
+    with pytest.raises(ValueError, match=rf"{name} must have the shape {re.escape(str(expected))}.*, not \(5, 3\)"):
+        reference.gru_row_step(np.ones(2), np.ones(3), **matrices)
+
+
+def test_a_cell_and_shapes_that_do_not_fit() -> None:
+    """Law: GRU_Cell names what does not fit, before it computes anything."""
+    cell = reference.GRU_Cell(2, 3)
+    with pytest.raises(ValueError, match=r"Wzx|W_z"):
+        cell.forward(np.ones(4), np.ones(3))
+    with pytest.raises(ValueError, match=r"x and h must be .* not \(2, 1\) and \(3,\)"):
+        cell.forward(np.ones((2, 1)), np.ones(3))
+    cell.forward(np.ones(2), np.ones(3))
+    with pytest.raises(ValueError, match=r"delta must have the shape of the state, \(3,\), not \(2,\)"):
+        cell.backward(np.ones(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -258,6 +259,29 @@ def test_stopping_after_a_divergence(
     assert bits_of_run(run) == bits_of_run(whole)
 
 
+def test_every_file_of_a_rollback_has_its_count(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: whenever training is killed, the last checkpoint is of before the rollback, or has the halved rate.
+
+    So (rollbacks, step) never fall from one file to the next.
+    """
+    replace_file = os.replace
+    seen: list[tuple[int, int]] = []
+
+    def remember(source: Any, target: Any) -> None:
+        replace_file(source, target)
+        if Path(target) == run.last_path:
+            progress = load_checkpoint(run.last_path).progress
+            seen.append((progress["rollbacks"], progress["step"]))
+
+    run = tiny_run(tmp_path / "run", corpus)
+    monkeypatch.setattr(os, replace_file.__name__, remember)
+    Explosions(monkeypatch, {8})
+    run_to_end(run, corpus)
+    assert seen == sorted(seen) and seen[-1][0] == 1
+
+
 def test_the_fourth_divergence_is_the_end(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: three times training goes back, each time to half the learning rate; then it raises, in one line.
 
@@ -272,7 +296,7 @@ def test_the_fourth_divergence_is_the_end(corpus: Corpus, tmp_path: Path, monkey
     assert len(str(raised.value).splitlines()) == 1 and raised.value.exit_code == 3
     assert [p.step for p in seen] == [*range(1, 8), *range(7, 8), *range(7, 13), *range(13, 19)]
     assert [p.rollbacks for p in seen] == [0] * 7 + [1] + [2] * 6 + [3] * 6
-    schedule = Schedule(TINY.peak_learning_rate)
+    schedule = Schedule(TINY.peak_learning_rate, TINY.schedule, TINY.warmup)
     for p in seen:
         assert p.learning_rate == schedule(p.step - 1, (p.step - 1) / 24) / 2**p.rollbacks
 
@@ -286,7 +310,7 @@ def test_a_learning_rate_far_too_high(learning_rate: float, corpus: Corpus, tmp_
     """Law: real explosions end the same way: every file on the disk loads, is finite, and samples."""
     spec = replace(TINY, steps=60, evaluations=60, learning_rate=learning_rate, clip_norm=None)
     run = tiny_run(tmp_path / "run", corpus, spec)
-    schedule, seen = Schedule(learning_rate), []
+    schedule, seen = Schedule(learning_rate, spec.schedule, spec.warmup), []
     with pytest.raises(DivergenceError) as raised:
         for progress in train_steps(run, corpus):
             seen.append(progress)

@@ -63,7 +63,7 @@ def test_the_ends_of_the_decay(schedule: Schedule) -> None:
 
 def test_the_decay_is_a_cosine() -> None:
     """Slow at both ends: at a third of the budget a quarter of the peak is gone, at two thirds three quarters."""
-    schedule = Schedule(peak=8, warm_up=0, final=0)
+    schedule = Schedule(peak=8, shape="cosine", warm_up=0, final=0)
     assert [schedule(0, n / 3) for n in range(4)] == pytest.approx([8, 6, 2, 0])
 
 
@@ -98,7 +98,7 @@ def test_constant_stays(schedule: Schedule, step: int, progress: float) -> None:
 def test_an_unknown_shape_is_refused(shape: str) -> None:
     """The message has the known names; a TrainSpec refuses it, too."""
     with pytest.raises(ValueError, match="cosine, linear, constant, steps"):
-        Schedule(1.0, shape)(0, 0.0)
+        Schedule(1.0, shape, 50)(0, 0.0)
     with pytest.raises(SpecError, match="cosine, linear, constant, steps"):
         TrainSpec(schedule=shape)
 
@@ -122,4 +122,4 @@ def test_the_rate_is_a_function_of_its_arguments(schedule: Schedule, step: int, 
 def test_a_schedule_is_frozen() -> None:
     """A schedule is a value."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Schedule(1.0).peak = 2.0  # type: ignore[misc]
+        Schedule(1.0, "cosine", 50).peak = 2.0  # type: ignore[misc]

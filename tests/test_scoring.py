@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cell_oracles import variants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import LANTERNS, charlm, plain_nats, random_model, trained_run
 
 from charlm.arrays import Floats, Ids, NamedArrays
-from charlm.nn.cells import variants
 from charlm.nn.model import CharLM
 from charlm.nn.stack import State
 from charlm.parallel.blas import blas_thread_count

@@ -34,7 +34,7 @@ def test_another_initialisation_and_schedule() -> None:
     before = params()
     with study.changed({"final": 0.5}, {"update_bias": -1, "recurrent": "uniform"}):
         inside = params()
-        assert getattr(coordinator, Schedule.__name__)(1.0)(100, 1.0) == 0.5
+        assert getattr(coordinator, Schedule.__name__)(1.0, "cosine", 50)(100, 1.0) == 0.5
     differ = {name for name in before if not np.array_equal(before[name], inside[name])}
     assert differ == {f"layer{k}.{name}" for k in range(2) for name in "Ub"}
     assert (inside["layer1.b"] == [-1] * 8 + [0] * 16).all()

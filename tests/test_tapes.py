@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cell_oracles import VARIANTS, cell_named, empty_grads, random_params
+from cell_oracles import VARIANTS, cell_named, empty_grads, random_params, variants
 
 from charlm.arrays import NamedArrays
-from charlm.nn.cells import CELLS, variants
+from charlm.nn.cells import CELLS
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.nn.sequence import Cloze, SequenceModel
 

@@ -168,3 +168,17 @@ def test_sampling_uses_the_parameters_of_the_last_training() -> None:
     written = textbook.sample("T", char_to_idx, idx_to_char, 30)
     assert len(written) == 31 and written.startswith("T") and set(written) <= set(text)
     assert written == textbook.sample("T", char_to_idx, idx_to_char, 30, trained)
+
+
+def test_its_command_without_a_text(tmp_path: Path) -> None:
+    """Law: one line of usage, for no argument and for a file that is not there."""
+    for arguments in ([], [str(tmp_path / "nothing.txt")]):
+        done = subprocess.run([sys.executable, "-m", "charlm.textbook", *arguments], capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.startswith("Usage: ") and done.stderr.count("\n") == 1
+
+
+def test_a_text_shorter_than_a_window() -> None:
+    """Law: the loss is the mean over the characters that were predicted: before training ln of the alphabet's size."""
+    losses: list[float] = []
+    textbook.train("abcabc", {"a": 0, "b": 1, "c": 2}, 1, seq_length=25, losses=losses)
+    assert losses[0] == pytest.approx(np.log(3), rel=0.2)

@@ -293,7 +293,7 @@ def test_a_budget_of_minutes(seconds: float, corpus: Corpus, tmp_path: Path, mon
     seen = list(train_steps(run, corpus))
     assert len(seen) == math.ceil(120 / seconds)
     assert seen[-1].share == 1 and seen[-1].evaluated and seen[-1].validation_nats is not None
-    schedule = Schedule(run.spec.peak_learning_rate)
+    schedule = Schedule(run.spec.peak_learning_rate, run.spec.schedule, run.spec.warmup)
     for number, progress in enumerate(seen):
         assert progress.step == number + 1
         assert progress.share == pytest.approx(min(1.0, (number + 1) * seconds / 120))

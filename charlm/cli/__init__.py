@@ -70,7 +70,7 @@ def charlm() -> None:
     """A character-level language model you train on your own text.
 
     \b
-    charlm train corpora/lanterns.txt      three minutes on two cores
+    charlm train corpora/lanterns.txt      a short play, in seconds
     charlm sample --seed T                 from the newest run
     charlm COMMAND --help                  the options of a command
 

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from charlm import plot, terminal_curve
 from charlm.cli.arguments import run_or_newest
 from charlm.cli.streams import shows
+from charlm.plotting.curves import AXES, AXIS
 from charlm.plotting.terminal import ASCII, BLOCKS, COLUMNS
 
 
@@ -20,9 +21,9 @@ from charlm.plotting.terminal import ASCII, BLOCKS, COLUMNS
 @click.option("-o", "--output", default="loss.png", show_default=True, type=click.Path(), help="Picture to write.")
 @click.option(
     "--against",
-    default="steps",
+    default=AXIS,
     show_default=True,
-    type=click.Choice(["steps", "characters", "minutes"]),
+    type=click.Choice([*AXES]),
     help="The x axis.",
 )
 @click.option("--terminal", is_flag=True, help="Print the curves as text instead of writing a picture.")
@@ -45,7 +46,7 @@ def command(ctx: click.Context, /, runs: tuple[str, ...], output: str, against: 
         click.echo((f"{path}\n" if len(paths) > 1 else "") + curve, nl=False)
 
 
-def curve_of(run: str | Path, against: str = "steps") -> str:
+def curve_of(run: str | Path, against: str = AXIS) -> str:
     """The loss of a run as lines of text that standard output can show."""
     columns = min(COLUMNS, shutil.get_terminal_size().columns) if sys.stdout.isatty() else COLUMNS
     marks = BLOCKS if shows("".join(BLOCKS)) else ASCII

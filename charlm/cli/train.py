@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from charlm import ModelSpec, Progress, TrainSpec, Workers, blas_threads, ending, mpi_workers, train
+from charlm import ModelSpec, Progress, TrainSpec, Workers, blas_threads, ending, mpi_workers, take_part, train
 from charlm.cli.interrupts import Interrupts
 from charlm.cli.progress import Watcher
 from charlm.cli.train_report import show_json, show_result
@@ -19,7 +19,6 @@ from charlm.nn.cells import ACTIVATIONS, CELLS, RESETS
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import SHAPES
 from charlm.training.auto_config import ALL, PATIENCE, PRESETS
-from charlm.training.worker import follow
 
 MPI = "mpi"
 CHOSEN = "[default: chosen automatically]"
@@ -88,7 +87,7 @@ def _window(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     "summed loss, clipping by value); classic: its old name.",
 )
 @click.option("--hidden", type=int, help=f"Units per layer.  {CHOSEN}")
-@click.option("--layers", type=int, help="Number of layers.  [default: 1]")
+@click.option("--layers", type=int, help=f"Number of layers.  [default: {ModelSpec.layers}]")
 @click.option(
     "--embedding",
     type=int,
@@ -262,7 +261,7 @@ def command(
     refuse_without_effect(typed, preset, settings)
     with blas_threads(threads), mpi_workers() if workers == MPI else nullcontext() as ranks:
         if ranks and ranks.rank:
-            follow(ranks)
+            take_part(ranks)
             return
         settings["workers"] = ranks.count if ranks else workers
         if resume is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +49,8 @@ def make_cell(
     hidden_size: int,
     dtype: Any = np.float32,
     *,
-    reset: str = "before",
-    activation: str = "tanh",
+    reset: str = RESETS[0],
+    activation: str = ACTIVATIONS[0],
     bidirectional: bool = False,
 ) -> Cell:
     """A cell of that kind, or a bidirectional pair of them; options of other kinds are ignored.
@@ -70,12 +69,3 @@ def make_cell(
         return CELLS[kind].make(input_size, hidden_size, dtype, **options)
 
     return Bidirectional(make(), make()) if bidirectional else make()
-
-
-def variants() -> dict[str, dict[str, Any]]:
-    """Every cell with every value of its options, as fields of ModelSpec: "gru before", "gru after", "lstm", ..."""
-    return {
-        " ".join((kind, *values)): {"cell": kind, **dict(zip(cell.options, values, strict=True))}
-        for kind, cell in CELLS.items()
-        for values in itertools.product(*(OPTIONS[name] for name in cell.options))
-    }

@@ -24,6 +24,8 @@ def gradient_check(
     function has a kink (relu) near this place. NaN if a gradient or a loss is not finite. Raises ValueError for names
     or shapes that do not fit, TypeError for arrays that are not float64.
     """
+    if not (isinstance(arrays, Mapping) and isinstance(gradients, Mapping)):
+        raise TypeError('arrays and gradients must be dictionaries of arrays by name, such as {"W": W}')
     if arrays.keys() != gradients.keys():
         raise ValueError(f"arrays and gradients must have the same names, not {sorted(arrays)} and {sorted(gradients)}")
     has_argument = bool(inspect.signature(function).parameters)
@@ -43,7 +45,10 @@ def gradient_check(
             try:
                 for moved in (kept + step, kept - step):
                     array[place] = moved
-                    losses.append(float(function(arrays) if has_argument else function()))
+                    loss = function(arrays) if has_argument else function()
+                    if np.size(loss) != 1:
+                        raise TypeError(f"the function must return one number, not an array {np.shape(loss)}: sum it")
+                    losses.append(float(np.reshape(loss, ())))
             finally:
                 array[place] = kept
             differences[place] = (losses[0] - losses[1]) / (2 * step)

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from charlm.arrays import Buffers, Floats, Ids, NamedArrays
 from charlm.errors import SpecError
 from charlm.nn.bidirectional import DIRECTIONS
-from charlm.nn.cells import CELLS, OPTIONS, make_cell
+from charlm.nn.cells import ACTIVATIONS, CELLS, OPTIONS, RESETS, make_cell
 from charlm.nn.embedding import sum_rows_by_id
 from charlm.nn.initialisation import uniform_fan_in
 from charlm.nn.products import times
@@ -39,8 +39,8 @@ class ModelSpec:
     hidden: int = 256
     layers: int = 1
     cell: str = "gru"
-    reset: str = "before"
-    activation: str = "tanh"
+    reset: str = RESETS[0]
+    activation: str = ACTIVATIONS[0]
     embedding: int = 0
     tied: bool = False
     residual: bool = True

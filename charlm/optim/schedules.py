@@ -22,8 +22,8 @@ class Schedule:
     """
 
     peak: float
-    shape: str = "cosine"
-    warm_up: int = 50
+    shape: str
+    warm_up: int
     final: float = 0.02
     drop: float = 0.3
     drops: int = 3

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,12 +17,48 @@ from charlm.errors import SpecError
 def blas_threads(count: int | None) -> Iterator[None]:
     """Let matmuls use `count` threads inside the `with` block; None leaves the library's choice.
 
-    More threads than processors would only wait for each other: there are at most as many as these.
+    More threads than processors would only wait for each other: there are at most as many as these. The number is one
+    for the whole process. Of several blocks that are open, in one thread or in many, the one that was entered last
+    sets it; when all have ended, it is as before the first.
     """
-    if count is not None and count < 1:
-        raise SpecError(f"threads must be a whole number of at least 1, not {count}")
-    with limit_blas(count and min(count, os.cpu_count() or 1)):
+    if count is None:
         yield
+        return
+    if count < 1:
+        raise SpecError(f"threads must be a whole number of at least 1, not {count}")
+    block = _Block(min(count, os.cpu_count() or 1))
+    _enter(block)
+    try:
+        yield
+    finally:
+        _leave(block)
+
+
+@dataclass(eq=False)
+class _Block:
+    threads: int
+
+
+_lock = threading.Lock()
+_open_blocks: list[_Block] = []
+_before: list[Any] = []  # what to go back to, if any block is open
+
+
+def _enter(block: _Block) -> None:
+    with _lock:
+        if not _open_blocks:
+            _before.append(limit_blas(None))
+        _open_blocks.append(block)
+        limit_blas(block.threads)
+
+
+def _leave(block: _Block) -> None:
+    with _lock:
+        _open_blocks.remove(block)
+        if _open_blocks:
+            limit_blas(_open_blocks[-1].threads)
+        else:
+            _before.pop().restore_original_limits()
 
 
 def blas_name() -> str:

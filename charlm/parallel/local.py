@@ -147,28 +147,47 @@ class StartedWorkers(LocalWorkers):
     """
 
     def __init__(self, count: int, threads: int, module: str) -> None:
-        memory = _shared_file()
+        pipes: list[Connection] = []
         self._logs: list[IO[bytes]] = []
         self._processes: list[subprocess.Popen[bytes]] = []
-        pipes = []
+        try:
+            memory = _shared_file()
+        except OSError as error:
+            raise WorkerError(_refusal("memory for the workers", error)) from None
         for rank in range(1, count):
-            our_end, their_end = Pipe()
-            log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker
+            try:
+                self._start(rank, count, threads, module, memory, pipes)
+            except OSError as error:
+                super().__init__(0, count, pipes, memory)
+                self.close()
+                raise WorkerError(_refusal(f"worker {rank + 1} of {count}", error)) from None
+        super().__init__(0, count, pipes, memory)
+
+    def _start(self, rank: int, count: int, threads: int, module: str, memory: int, pipes: list[Connection]) -> None:
+        """Start one process, and append our end of its pipe."""
+        our_end, their_end = Pipe()
+        pipes.append(our_end)
+        with their_end:
+            self._logs.append(tempfile.TemporaryFile())  # noqa: SIM115 - open as long as the worker
             arguments = [str(number) for number in (rank, count, their_end.fileno(), memory, threads)]
             self._processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", module, *arguments],
+                    # -P: a select.py in the working directory must not take the place of Python's own
+                    [sys.executable, "-P", "-m", module, *arguments],
                     pass_fds=(their_end.fileno(), memory),
                     stdin=subprocess.DEVNULL,
-                    stderr=log,
+                    stderr=self._logs[-1],
                     env=_environment(),
                     process_group=0,  # Ctrl-C in a terminal reaches rank 0 only
                 )
             )
-            their_end.close()
-            pipes.append(our_end)
-            self._logs.append(log)
-        super().__init__(0, count, pipes, memory)
+
+    def memory(self, size: int, dtype: DTypeLike = np.float32) -> Floats:
+        """This rank's row of the shared memory. Raises WorkerError if the system does not give as much."""
+        try:
+            return super().memory(size, dtype)
+        except OSError as error:
+            raise WorkerError(_refusal("memory for the workers", error)) from None
 
     def close(self) -> None:
         """Close the pipes and wait for the other processes."""
@@ -208,6 +227,10 @@ def join() -> Workers:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # rank 0 decides when to stop
     limit_blas(threads)
     return LocalWorkers(rank, count, [Connection(pipe)], memory)
+
+
+def _refusal(what: str, error: OSError) -> str:
+    return f"the system refuses {what} ({error.strerror or error}): use fewer --workers"
 
 
 @contextmanager

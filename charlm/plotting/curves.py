@@ -20,6 +20,7 @@ AXES = {
     "characters": Axis("characters", 1.0, "characters seen"),
     "minutes": Axis("seconds", 60.0, "minutes of training"),
 }
+AXIS = "steps"  # the default
 
 
 def require_axis(against: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charlm.errors import RunError
-from charlm.plotting.curves import AXES, loss_curve, require_axis
+from charlm.plotting.curves import AXES, AXIS, loss_curve, require_axis
 from charlm.plotting.picture import COLOURS, picture_path, write_picture
 from charlm.runs.figures import Baselines
 from charlm.runs.find import run_of
@@ -22,7 +22,7 @@ GREY, BASELINE_COLOUR = "#999999", "#B3470A"
 EARLY = 0.08  # share of the x axis; losses there do not stretch the y axis
 
 
-def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = "steps") -> None:
+def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = AXIS) -> None:
     """Draw the training and validation loss of some runs into the picture `output` (.png, .svg or .pdf).
 
     against: "steps", "characters" or "minutes". Raises RunError if a run has no metrics yet, SpecError for an
@@ -33,7 +33,7 @@ def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = "step
     write_picture(draw([run_of(run) for run in runs], against), output)
 
 
-def draw(runs: Sequence[Run], against: str = "steps") -> Figure:
+def draw(runs: Sequence[Run], against: str = AXIS) -> Figure:
     """The figure of `plot`, not yet written: for a notebook, or to add to it."""
     from matplotlib.figure import Figure
 

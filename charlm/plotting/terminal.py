@@ -15,7 +15,7 @@ import numpy as np
 
 from charlm.arrays import Floats
 from charlm.errors import RunError
-from charlm.plotting.curves import AXES, loss_curve, require_axis
+from charlm.plotting.curves import AXES, AXIS, loss_curve, require_axis
 from charlm.runs.figures import Baselines
 from charlm.runs.find import run_of
 from charlm.runs.run import Run
@@ -42,9 +42,7 @@ BLOCKS = Marks("▀▄", "˙.", "╌", "*", "┤", "└", "─")
 ASCII = Marks("##", "'.", "-", "*", "|", "+", "-")
 
 
-def terminal_curve(
-    run: str | Path | Run, *, against: str = "steps", columns: int = COLUMNS, marks: Marks = BLOCKS
-) -> str:
+def terminal_curve(run: str | Path | Run, *, against: str = AXIS, columns: int = COLUMNS, marks: Marks = BLOCKS) -> str:
     """The training and validation loss of a run as lines of text, at most `columns` wide (but at least 40).
 
     against: "steps", "characters" or "minutes". Raises RunError if a run has no metrics yet, SpecError for an

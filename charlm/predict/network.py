@@ -18,7 +18,7 @@ from charlm.predict.window_scorer import WindowScorer
 from charlm.runs.checkpoint import Checkpoint
 from charlm.text.pieces import grouped, paired
 
-Step = Callable[[Ids, State], tuple[Floats, State]]
+ModelStep = Callable[[Ids, State], tuple[Floats, State]]
 
 
 class Network(Predictor):
@@ -101,7 +101,7 @@ class NetworkReader(Reader):
         self.state = state  # per layer (B, H); for an LSTM (2, B, H)
         self._model, self._params, self._weights = model, params, weights
         self._logits: Floats = np.zeros((0, 0), np.float32)
-        self._step: Step | None = None  # made when it is needed
+        self._step: ModelStep | None = None  # made when it is needed
 
     def logits(self) -> Floats:
         """(B, V), float32."""

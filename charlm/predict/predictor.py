@@ -13,6 +13,7 @@ import numpy as np
 
 from charlm.arrays import Floats, Ids
 from charlm.nn.softmax import log_softmax
+from charlm.text.pieces import in_blocks
 
 WINDOW = 256  # characters whose distributions are computed at a time
 MOST_LOGITS = 2**22  # scalars: with a large vocabulary, fewer characters at a time
@@ -56,7 +57,7 @@ class Predictor(ABC):
         """Before each character of a text, the log-probabilities (n, V), float64, of what could come.
 
         pieces: ids (N,), each read on from the one before; with `reset`, each from its own beginning. A piece is cut
-        into windows of `window_length` characters: n is that, or less in the last window of a piece.
+        into `windows`: n is the length of one.
         """
         reader = self.reader()
         for piece in pieces:
@@ -84,7 +85,7 @@ class Predictor(ABC):
     def windows(self, ids: Ids) -> Iterator[Ids]:
         """Ids (N,) in the windows of `distributions`."""
         length = min(WINDOW, max(1, MOST_LOGITS // self.V))
-        return (ids[at : at + length] for at in range(0, len(ids), length))
+        return in_blocks([ids], length)
 
 
 def likeliest(log_p: Floats, count: int) -> tuple[Ids, Floats]:

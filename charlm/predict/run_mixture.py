@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from charlm.arrays import Ids
 from charlm.corpus.corpus import Corpus
 from charlm.errors import CharlmError, RunError
-from charlm.predict.mixture import Mixture, best_weight, mixed_nats
+from charlm.predict.long_text import BLOCK
+from charlm.predict.mixture import best_weight, mixed_nats
 from charlm.predict.network import Network
 from charlm.predict.ngram import NGram, best_ngram
 from charlm.predict.ngram_file import load_ngram
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.figures import Mix
 from charlm.runs.run import Run
+from charlm.text.pieces import in_blocks
 
 MOST_TRIED = 2**20  # characters of the validation part on which orders are compared
-BLOCK = 2**20  # characters scored at a time
 
 
 def measure_ngram(run: Run, corpus: Corpus) -> tuple[NGram, Ids]:
@@ -44,37 +43,42 @@ def fit_mix(run: Run, corpus: Corpus) -> Mix:
     return mix
 
 
-def mixture_for(run: Run, checkpoint: Checkpoint) -> tuple[Mixture, Mix]:
-    """The mixture for a checkpoint of a run, and its loss on the validation part.
+def require_mixture_files(run: Run) -> None:
+    """Raise RunError if the n-gram or the mixture of a run is damaged: before training, not after it."""
+    Mix.of(run)
+    if run.ngram_path.exists():
+        load_ngram(run.ngram_path, run.model.vocabulary, 0)
+
+
+def mixture_for(run: Run, checkpoint: Checkpoint) -> tuple[NGram, Mix]:
+    """The n-gram and the mixture for a checkpoint of a run.
 
     The weight is the one that was fitted with this checkpoint; or it is fitted now, if the text can be read; or it is
     that of another checkpoint. Raises RunError if there is none, or if a file of the run is damaged.
     """
-    network, mix = Network.of(checkpoint), Mix.of(run)
+    mix = Mix.of(run)
     V, start = checkpoint.spec.vocabulary, checkpoint.vocabulary.start
-    is_kept = mix is not None and run.ngram_path.exists()
-    if mix is not None and is_kept and mix.step == checkpoint.step:
-        return Mixture(network, load_ngram(run.ngram_path, V, start), mix.weight), mix
+    ngram = load_ngram(run.ngram_path, V, start) if run.ngram_path.exists() else None
+    if ngram and mix and mix.step == checkpoint.step:
+        return ngram, mix
     try:
         corpus = run.corpus()
     except CharlmError as error:
-        if mix is not None and is_kept:
-            return Mixture(network, load_ngram(run.ngram_path, V, start), mix.weight), mix
+        if ngram and mix:
+            return ngram, mix
+        missing = run.ngram_path.name if mix else "weight for its n-gram"
         raise RunError(
-            f"{run.path} has no weight to mix by yet, and its text cannot be read ({error}); "
-            f"charlm train --resume {run.path} fits one"
+            f"{run.path} has no {missing} yet, and its text cannot be read ({error}); "
+            f"charlm train --resume {run.path} makes it"
         ) from None
-    ngram = load_ngram(run.ngram_path, V, start) if run.ngram_path.exists() else measure_ngram(run, corpus)[0]
-    mix = _fit(checkpoint, ngram, corpus.split(run.spec)[1])
-    return Mixture(network, ngram, mix.weight), mix
+    ngram = ngram or measure_ngram(run, corpus)[0]
+    return ngram, _fit(checkpoint, ngram, corpus.split(run.spec)[1])
 
 
 def _fit(checkpoint: Checkpoint, ngram: NGram, ids: Ids) -> Mix:
-    network, counted = (np.concatenate(list(one.nats(_blocks(ids)))) for one in (Network.of(checkpoint), ngram))
+    network, counted = (
+        np.concatenate(list(one.nats(in_blocks([ids], BLOCK)))) for one in (Network.of(checkpoint), ngram)
+    )
     weight = best_weight(network, counted)
     means = (float(each.mean()) for each in (mixed_nats(network, counted, weight), network, counted))
     return Mix(checkpoint.step, weight, *means)
-
-
-def _blocks(ids: Ids) -> Iterator[Ids]:
-    return (ids[at : at + BLOCK] for at in range(0, len(ids), BLOCK))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from charlm.reference.shapes import Array, Bias, check_matrices, floats, outer, sigmoid, total
+from charlm.reference.shapes import Array, Bias, check_biases, check_matrices, floats, outer, sigmoid, total
 
 
 def gru_gates(
@@ -27,6 +27,8 @@ def gru_gates(
     b_n: Bias,
 ) -> tuple[Array, Array, Array]:
     """z, r and n of one GRU step, each (H,): see gru_cell."""
+    check_matrices(x, h_prev, {"W_z": W_z, "W_r": W_r, "W_n": W_n}, {"U_z": U_z, "U_r": U_r, "U_n": U_n})
+    check_biases(x, h_prev, {"b_z": b_z, "b_r": b_r, "b_n": b_n})
     z = sigmoid(W_z @ x + U_z @ h_prev + b_z)
     r = sigmoid(W_r @ x + U_r @ h_prev + b_r)
     n: Array = np.tanh(W_n @ x + U_n @ (r * h_prev) + b_n)
@@ -48,10 +50,10 @@ def gru_cell(
 ) -> Array:
     """One step of a GRU, from h_prev (H,) and x (D,) to the next state (H,); W (H, D), U (H, H), b (H,).
 
-    Columns (D, m) and (H, m) are m examples. Cho et al. 2014 (arXiv 1406.1078), section 2.3, with z for their 1 - z; as
-    written in Chung et al. 2014 (arXiv 1412.3555), section 3.2. Raises ValueError for a matrix that does not fit.
+    Columns (D, m) and (H, m) are m examples, with b (H, 1). Cho et al. 2014 (arXiv 1406.1078), section 2.3, with z for
+    their 1 - z; as written in Chung et al. 2014 (arXiv 1412.3555), section 3.2. Raises ValueError for a matrix or a
+    bias that does not fit.
     """
-    check_matrices(x, h_prev, {"W_z": W_z, "W_r": W_r, "W_n": W_n}, {"U_z": U_z, "U_r": U_r, "U_n": U_n})
     z, _, n = gru_gates(x, h_prev, W_z, U_z, b_z, W_r, U_r, b_r, W_n, U_n, b_n)
     return (1 - z) * h_prev + z * n
 
@@ -112,6 +114,7 @@ def gru_cell_reset_after(
     1 - z. It is another function than reset before: no change of weights converts one into the other.
     """
     check_matrices(x, h_prev, {"W_z": W_z, "W_r": W_r, "W_n": W_n}, {"U_z": U_z, "U_r": U_r, "U_n": U_n})
+    check_biases(x, h_prev, {"b_z": b_z, "b_r": b_r, "b_n": b_n, "b_rn": b_rn})
     z = sigmoid(W_z @ x + U_z @ h_prev + b_z)
     r = sigmoid(W_r @ x + U_r @ h_prev + b_r)
     n: Array = np.tanh(W_n @ x + b_n + r * (U_n @ h_prev + b_rn))
@@ -134,6 +137,8 @@ def gru_cell_reset_after_backward(
     b_rn: Bias = 0.0,
 ) -> tuple[Array, Array, dict[str, Array]]:
     """The same as gru_cell_backward, for the reset gate after the product; with the gradient "b_rn", too."""
+    check_matrices(x, h_prev, {"W_z": W_z, "W_r": W_r, "W_n": W_n}, {"U_z": U_z, "U_r": U_r, "U_n": U_n})
+    check_biases(x, h_prev, {"b_z": b_z, "b_r": b_r, "b_n": b_n, "b_rn": b_rn})
     z = sigmoid(W_z @ x + U_z @ h_prev + b_z)
     r = sigmoid(W_r @ x + U_r @ h_prev + b_r)
     q = U_n @ h_prev + b_rn
@@ -234,7 +239,14 @@ def gru_row_step(
 
     x (D,), s (H,); U (D, H) and W (H, H). Gates with a single number per step have U (D, 1) and W (H, 1).
     Returns z, r, h and s'. Our W are its U transposed; our W_z, U_z and b_z, and their gradients, are its negated.
+    Raises ValueError for a matrix that does not fit.
     """
+    D, H = np.shape(x)[-1], np.shape(s)[-1]
+    gates = {"U_z": (U_z, D), "W_z": (W_z, H), "U_r": (U_r, D), "W_r": (W_r, H)}
+    for name, (matrix, rows) in (gates | {"U_h": (U_h, D), "W_h": (W_h, H)}).items():
+        if np.shape(matrix) not in {(rows, H), (rows, 1) if name in gates else (rows, H)}:
+            scalar = f", or {(rows, 1)} for one number per step" if name in gates else ""
+            raise ValueError(f"{name} must have the shape {(rows, H)}{scalar}, not {np.shape(matrix)}")
     z = sigmoid(x @ U_z + s @ W_z + b_z)
     r = sigmoid(x @ U_r + s @ W_r + b_r)
     h = np.tanh(x @ U_h + (s * r) @ W_h + b_h)
@@ -260,23 +272,38 @@ class GRU_Cell:  # noqa: N801 - the name of the exercise
         self._inputs: tuple[Array, Array] | None = None
 
     def forward(self, x: Array, h: Array) -> Array:
-        """From x (D,) and the state h (H,) to the next state (H,); both are kept for backward."""
-        self._inputs = x, h = floats("x", x), floats("h", h)
-        self.z, self.r, self.n = gru_gates(x, h, *self._parameters())
-        return gru_cell(x, h, *self._parameters())
+        """From x (D,) and the state h (H,) to the next state (H,), or from columns (D, m), (H, m) to (H, m).
+
+        Both are kept for backward. Raises ValueError for shapes that do not fit.
+        """
+        x, h = floats("x", x), floats("h", h)
+        if x.ndim != h.ndim or x.shape[1:] != h.shape[1:]:
+            raise ValueError(f"x and h must be (D,) and (H,), or (D, m) and (H, m), not {x.shape} and {h.shape}")
+        self.z, self.r, self.n = gru_gates(x, h, *self._parameters(x.ndim))
+        self._inputs = x, h
+        return gru_cell(x, h, *self._parameters(x.ndim))
 
     def backward(self, delta: Array) -> tuple[Array, Array]:
-        """From delta = dL/dh' (H,) to dL/dx (D,) and dL/dh (H,). Raises RuntimeError before `forward`."""
+        """From delta = dL/dh', of the state's shape, to dL/dx and dL/dh.
+
+        Raises RuntimeError before `forward`, ValueError for a delta of another shape.
+        """
         if self._inputs is None:
             raise RuntimeError("backward needs the values that forward keeps: call forward(x, h) first")
-        dx, dh, gradients = gru_cell_backward(delta, *self._inputs, *self._parameters())
-        self.dWzx, self.dWzh, self.dbz = gradients["W_z"], gradients["U_z"], gradients["b_z"]
-        self.dWrx, self.dWrh, self.dbr = gradients["W_r"], gradients["U_r"], gradients["b_r"]
-        self.dWx, self.dWh, self.db = gradients["W_n"], gradients["U_n"], gradients["b_n"]
+        x, h = self._inputs
+        delta = floats("delta", delta)
+        if delta.shape != h.shape:
+            raise ValueError(f"delta must have the shape of the state, {h.shape}, not {delta.shape}")
+        dx, dh, gradients = gru_cell_backward(delta, x, h, *self._parameters(x.ndim))
+        self.dWzx, self.dWzh, self.dbz = gradients["W_z"], gradients["U_z"], gradients["b_z"].ravel()
+        self.dWrx, self.dWrh, self.dbr = gradients["W_r"], gradients["U_r"], gradients["b_r"].ravel()
+        self.dWx, self.dWh, self.db = gradients["W_n"], gradients["U_n"], gradients["b_n"].ravel()
         return dx, dh
 
-    def _parameters(self) -> tuple[Array, ...]:
-        return self.Wzx, self.Wzh, self.bz, self.Wrx, self.Wrh, self.br, self.Wx, self.Wh, self.b
+    def _parameters(self, dimensions: int) -> tuple[Array, ...]:
+        """The parameters in the order of gru_cell; biases (H,), or (H, 1) beside columns."""
+        bz, br, b = (np.reshape(bias, (-1,) + (1,) * (dimensions - 1)) for bias in (self.bz, self.br, self.b))
+        return self.Wzx, self.Wzh, bz, self.Wrx, self.Wrh, br, self.Wx, self.Wh, b
 
 
 GRUCell = GRU_Cell

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from charlm.reference.shapes import Array, Bias, check_matrices, outer, sigmoid, total
+from charlm.reference.shapes import Array, Bias, check_biases, check_matrices, outer, sigmoid, total
 
 
 def lstm_cell(
@@ -43,6 +43,7 @@ def lstm_cell(
         {"W_f": W_f, "W_i": W_i, "W_g": W_g, "W_o": W_o},
         {"U_f": U_f, "U_i": U_i, "U_g": U_g, "U_o": U_o},
     )
+    check_biases(x, h_prev, {"b_f": b_f, "b_i": b_i, "b_g": b_g, "b_o": b_o})
     f, i, o = (sigmoid(W @ x + U @ h_prev + b) for W, U, b in ((W_f, U_f, b_f), (W_i, U_i, b_i), (W_o, U_o, b_o)))
     c = f * c_prev + i * np.tanh(W_g @ x + U_g @ h_prev + b_g)
     return o * np.tanh(c), c
@@ -70,6 +71,13 @@ def lstm_cell_backward(
     """From dL/dh' and dL/dc' (what comes from the step after) to dL/dx, dL/dh_prev, dL/dc_prev, and the gradients of
     the parameters by name ("W_f", ...).
     """
+    check_matrices(
+        x,
+        h_prev,
+        {"W_f": W_f, "W_i": W_i, "W_g": W_g, "W_o": W_o},
+        {"U_f": U_f, "U_i": U_i, "U_g": U_g, "U_o": U_o},
+    )
+    check_biases(x, h_prev, {"b_f": b_f, "b_i": b_i, "b_g": b_g, "b_o": b_o})
     f, i, o = (sigmoid(W @ x + U @ h_prev + b) for W, U, b in ((W_f, U_f, b_f), (W_i, U_i, b_i), (W_o, U_o, b_o)))
     g = np.tanh(W_g @ x + U_g @ h_prev + b_g)
     tanh_c = np.tanh(f * c_prev + i * g)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from charlm.reference.shapes import Array, Bias, check_matrices, floats, outer, sigmoid, total
+from charlm.reference.shapes import Array, Bias, check_biases, check_matrices, floats, outer, sigmoid, total
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
@@ -31,6 +31,7 @@ def rnn_cell(x: Array, h_prev: Array, W: Array, U: Array, b: Bias = 0.0, activat
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
     check_matrices(x, h_prev, {"W": W}, {"U": U})
+    check_biases(x, h_prev, {"b": b})
     return ACTIVATIONS[activation](W @ x + U @ h_prev + b)
 
 

@@ -44,6 +44,13 @@ def check_matrices(x: Array, h: Array, W: dict[str, Array], U: dict[str, Array])
                 )
 
 
+def check_biases(x: Array, h: Array, biases: dict[str, Bias]) -> None:
+    """Raise ValueError for a bias (H,) beside columns (D, m) and (H, m): NumPy would add it along the wrong axis."""
+    for name, bias in biases.items():
+        if np.ndim(x) == np.ndim(h) == 2 and np.ndim(bias) == 1 and np.size(bias) > 1:
+            raise ValueError(f"{name} is added to columns: it must have the shape {(len(h), 1)}, not {np.shape(bias)}")
+
+
 def outer(a: Array, b: Array) -> Array:
     """The gradient of a matrix that multiplied b, from the gradient a in the product: a b^T, summed over examples."""
     return np.outer(a, b) if a.ndim == 1 else a @ b.T

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from charlm.errors import RunError
@@ -27,7 +28,7 @@ def newest_run(runs: Path = RUNS) -> Path:
     found = [run for run in every if any(run.glob("*.safetensors"))] or every
     if not found:
         raise RunError(f"no run under {runs.resolve()}: name a run directory, or make one with charlm train CORPUS")
-    return max(found, key=lambda run: max(file.lstat().st_mtime_ns for file in run.glob("*.*")))
+    return max(found, key=_written_at)
 
 
 def run_of(path: str | Path) -> Run:
@@ -54,6 +55,15 @@ def checkpoint_path(target: str | Path | None = None) -> Path:
 def containing_run(checkpoint: Path) -> Run | None:
     """The run in whose directory a checkpoint lies; None if that is not a run. Raises RunError for a damaged one."""
     return Run.open(checkpoint.parent) if is_run(checkpoint.parent) else None
+
+
+def _written_at(run: Path) -> int:
+    """When a file of a run was written last, in nanoseconds; a training may replace files meanwhile."""
+    times = [0]
+    for file in run.glob("[!.]*.*"):
+        with suppress(FileNotFoundError):
+            times.append(file.lstat().st_mtime_ns)
+    return max(times)
 
 
 def _numbered(path: Path) -> Iterator[Path]:

@@ -99,7 +99,7 @@ def _choices(
         if not math.isfinite(np.vdot(logits, logits)):
             raise DivergenceError(
                 "the model diverged: its numbers are not finite, so there is no next character; sample from another "
-                "checkpoint, or train it anew with a lower --lr"
+                "checkpoint, or train it again with a lower --lr"
             )
         ids = choose(logits[:, : len(vocabulary)], spec, next(randoms))  # the unknown character is never written
         yield ids

@@ -16,7 +16,7 @@ import numpy as np
 from charlm.arrays import Floats, Ids
 from charlm.errors import DivergenceError
 from charlm.predict.predictor import Predictor
-from charlm.text.pieces import paired
+from charlm.text.pieces import in_blocks, paired
 from charlm.text.vocabulary import Vocabulary
 
 BLOCK = 2**20  # characters of a piece, at most
@@ -67,7 +67,7 @@ def surprisals(
         if not np.isfinite(nats).all():
             raise DivergenceError(
                 "the model diverged: its numbers are not finite, so it predicts nothing; score with another "
-                "checkpoint, or train it anew with a lower --lr"
+                "checkpoint, or train it again with a lower --lr"
             )
         yield vocabulary.add_unknown_cost(nats, ids)
 
@@ -82,5 +82,4 @@ def total(surprisals: Iterable[Floats]) -> Score:
 
 def score_ids(predictor: Predictor, ids: Ids) -> Score:
     """Score ids (N,), none of them unknown: what an evaluation does."""
-    blocks = (ids[at : at + BLOCK] for at in range(0, len(ids), BLOCK))
-    return Score(len(ids), sum(float(nats.sum()) for nats in predictor.nats(blocks)))
+    return Score(len(ids), sum(float(nats.sum()) for nats in predictor.nats(in_blocks([ids], BLOCK))))

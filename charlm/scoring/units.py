@@ -55,7 +55,7 @@ def entries(
 ) -> Iterator[Entry]:
     """Score texts, and yield one entry per unit, in order and at bounded memory.
 
-    per: "file", "line" or "char". reset: where the state starts anew: "never" reads all texts as one, "file" each from
+    per: "file", "line" or "char". reset: where the state starts again: "never" reads all texts as one, "file" each from
     its beginning, "line" every line. adapt: above 0, the learning rate of a second reading that adapts to the text,
     for `Entry.adapted`. Raises SpecError, and CorpusError for a source that is not text.
     """

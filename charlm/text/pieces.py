@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Protocol, TypeVar
 
+from charlm.arrays import Ids
+
 Piece = TypeVar("Piece", bound=Sized)
+Block = TypeVar("Block", str, Ids)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -52,8 +55,8 @@ def grouped(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
         yield group
 
 
-def in_blocks(pieces: Iterable[str], size: int) -> Iterator[str]:
-    """The pieces of a text, each cut into blocks of at most `size` characters."""
+def in_blocks(pieces: Iterable[Block], size: int) -> Iterator[Block]:
+    """The pieces of a text, characters or ids, each cut into blocks of at most `size` elements."""
     return (piece[at : at + size] for piece in pieces for at in range(0, len(piece), size))
 
 

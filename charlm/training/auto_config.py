@@ -167,7 +167,7 @@ def _sized(hidden: int, vocabulary: int, given: Mapping[str, Any]) -> ModelSpec:
         hidden = vector = given.get("embedding", given.get("hidden", hidden))
     else:
         vector = EMBEDDING if vocabulary >= LARGE_VOCABULARY else 0
-    return ModelSpec(vocabulary, **{"layers": 1, "embedding": vector, "hidden": hidden, **given})
+    return ModelSpec(vocabulary, **{"embedding": vector, "hidden": hidden, **given})
 
 
 def capacity(model: ModelSpec) -> int:

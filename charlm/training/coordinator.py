@@ -198,7 +198,8 @@ class Coordinator:
         is_best = tally.best_step == tally.step
         if not point.best_is_whole and not is_best:
             tally.best_nats = tally.best_step = None  # so the next evaluation writes a best checkpoint
-        restore_damaged_files(self.run, point, is_best)
+        if not only_best:  # after a roll-back the last one is written at once, with the new rate
+            restore_damaged_files(self.run, point, is_best)
         return kept.state, tally
 
     def _evaluate(self) -> float:

@@ -88,7 +88,7 @@ def verdict(run: Run) -> str:
     is_past_best = figures["best_step"] < OVERFITTING * figures["steps"]
     has_overfitted = is_past_best and _training_loss_fell_after(run, figures["best_step"])
     if baselines := Baselines.of(run):
-        is_small = run.config["corpus"]["characters"] - baselines.characters < SMALL
+        is_small = run.training_characters < SMALL
         is_done = is_past_best or bool(ending(run))
         sentences.append(_comparison(figures["validation_nats"], baselines, is_small, is_done))
         if (mix := Mix.of(run)) and mix.helps and mix.step == figures["best_step"]:

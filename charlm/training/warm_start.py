@@ -4,10 +4,6 @@ The vocabulary becomes that of both texts, in the order of code points, and the 
 its row of the embedding, or of the first layer's W if input is one-hot, its column of the read-out and its bias.
 A new character begins with the mean of all known ones. Its probability is then the geometric mean of theirs, and the
 odds of the known ones stay. No random numbers are needed: equal rows soon differ, because their gradients do.
-
-Measured with 256 units on a text in which the 8 most frequent letters (in brackets: 25 letters) were renamed, after
-160 updates: 1.68 (2.04) nats per character; with random values for new characters 1.74 (2.14), with those of the
-unknown character 1.82 (2.55), and with a new network 2.28 (2.27).
 """
 
 from __future__ import annotations
@@ -60,7 +56,7 @@ def new_run_from(
     """Make a run directory for a corpus that begins with a trained model's network instead of a new one.
 
     old: of `load`. corpus: read with `read_corpus(..., known=old.vocabulary.characters)`. out, spec: as in `new_run`.
-    The sizes of the network are the model's; the optimizer begins anew. Raises CorpusError, SpecError, RunError or
+    The sizes of the network are the model's; the optimizer begins from zero. Raises CorpusError, SpecError, RunError or
     StorageError.
     """
     if not set(old.vocabulary.characters) <= set(corpus.vocabulary.characters):

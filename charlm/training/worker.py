@@ -9,12 +9,12 @@ from charlm.parallel.workers import ReleasedError, Workers
 from charlm.training.loop import training_loop
 
 
-def follow(workers: Workers) -> None:
-    """Take part in training until rank 0 has finished. For the ranks of an MPI job, too."""
+def take_part(workers: Workers) -> None:
+    """Take part in the training that rank 0 has called, until that ends: what every rank but 0 calls."""
     with suppress(ReleasedError):
         for _ in training_loop(workers, None):
             pass
 
 
 if __name__ == "__main__":
-    follow(join())
+    take_part(join())
