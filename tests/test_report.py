@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import LANTERNS, TINY, charlm, few_examples, run_to_end, short_corpus, tiny_run
+from runs import LANTERNS, TINY, HandClock, charlm, few_examples, run_to_end, short_corpus, tiny_run
 
 from charlm.config import TrainSpec
 from charlm.corpus.corpus import Corpus
@@ -35,7 +35,8 @@ def corpus(tmp_path: Path) -> Corpus:
 
 @pytest.fixture
 def only_the_second_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let validation losses be 3, 2, 2, 2 ..."""
+    """Let validation losses be 3, 2, 2, 2 ..., and let evaluations take no time, so that none is put off."""
+    HandClock(monkeypatch, 1e-3)
     losses = iter([3.0])
     monkeypatch.setattr(coordinator, score_ids.__name__, lambda *what: Score(1, next(losses, 2.0)))
 
