@@ -7,7 +7,7 @@ All do the same work on the same cores: forward, backward, clip by global norm, 
 and targets that stay the same. PyTorch is eager nn.GRU or nn.LSTM on one-hot inputs, JAX a scan inside one jit (of
 the GRU with the reset gate before, which PyTorch has not). charlm runs with the workers it would choose by itself,
 and once more as one worker with all threads. The last column is the share of the matrix products' peak that charlm
-reaches; that peak is measured first. Peers come with `pip install charlm[bench]`.
+reaches; that peak is measured first. Peers come with `pip install -e '.[bench]'`.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class LocalWorkers(Workers):
     def __init__(self, rank: int, count: int, pipes: Sequence[Connection], memory: int) -> None:
         self.rank = rank
         self.count = count
-        self._pipes = tuple(pipes)  # of rank 0: to every other rank; of another rank: to rank 0
+        self._pipes = list(pipes)  # of rank 0: to every other rank; of another rank: to rank 0
         self._memory = memory  # file descriptor
         self._rows: Floats = np.zeros((count, 0), np.float32)  # (count, size): row k is the gradient of rank k
         self._nats = np.zeros(count)
@@ -147,34 +147,32 @@ class StartedWorkers(LocalWorkers):
     """
 
     def __init__(self, count: int, threads: int, module: str) -> None:
-        pipes: list[Connection] = []
         self._logs: list[IO[bytes]] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
             memory = _shared_file()
         except OSError as error:
             raise WorkerError(_refusal("memory for the workers", error)) from None
+        super().__init__(0, count, [], memory)
         for rank in range(1, count):
             try:
-                self._start(rank, count, threads, module, memory, pipes)
+                self._start(rank, threads, module)
             except OSError as error:
-                super().__init__(0, count, pipes, memory)
                 self.close()
                 raise WorkerError(_refusal(f"worker {rank + 1} of {count}", error)) from None
-        super().__init__(0, count, pipes, memory)
 
-    def _start(self, rank: int, count: int, threads: int, module: str, memory: int, pipes: list[Connection]) -> None:
-        """Start one process, and append our end of its pipe."""
+    def _start(self, rank: int, threads: int, module: str) -> None:
+        """Start one process, and keep our end of its pipe."""
         our_end, their_end = Pipe()
-        pipes.append(our_end)
+        self._pipes.append(our_end)
         with their_end:
             self._logs.append(tempfile.TemporaryFile())  # noqa: SIM115 - open as long as the worker
-            arguments = [str(number) for number in (rank, count, their_end.fileno(), memory, threads)]
+            arguments = [str(number) for number in (rank, self.count, their_end.fileno(), self._memory, threads)]
             self._processes.append(
                 subprocess.Popen(
                     # -P: a select.py in the working directory must not take the place of Python's own
                     [sys.executable, "-P", "-m", module, *arguments],
-                    pass_fds=(their_end.fileno(), memory),
+                    pass_fds=(their_end.fileno(), self._memory),
                     stdin=subprocess.DEVNULL,
                     stderr=self._logs[-1],
                     env=_environment(),

@@ -25,7 +25,7 @@ class MPIWorkers(Workers):
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
             raise SpecError(
-                f"--workers mpi needs mpi4py and an MPI library ({error}): pip install 'charlm[mpi]'"
+                f"--workers mpi needs mpi4py and an MPI library ({error}): pip install mpi4py mpich"
             ) from None
         self._in_place = MPI.IN_PLACE
         self._all = MPI.COMM_WORLD
