@@ -10,8 +10,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
-from charlm.arrays import UnsignedIds
-from charlm.errors import CorpusError, SpecError
+from charlm.errors import SpecError
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import SHAPES
 from charlm.text.batches import windows_per_epoch
@@ -37,15 +36,18 @@ class TrainSpec:
     expect an unknown one. minutes, steps, epochs: the budget; training ends when the first of them is used up; without
     any it is MINUTES. patience: training also ends after so many evaluations in a row without a better loss; None is
     off. precision: of the arithmetic of training; float64 takes twice the time and agrees with other programs to
-    more digits. val_fraction: the share of the text, at its end, that is kept for validation, but at most `val_limit`
-    characters. rng_seed: all random numbers follow from it. workers: processes that share the batch; None chooses a
-    number that suits the network, the batch and this machine. keep: numbered checkpoints to keep beside the last and
-    the best, one per evaluation. evaluations, reports: how many validation losses and how many training losses are
-    recorded over a whole budget; evaluations are skipped if they would take more than a quarter of the minutes.
+    more digits. validation: which part is kept for validation, see charlm.corpus.validation; with "records" every line
+    is a text of its own, which training reads from a zero state and in another random order in each epoch.
+    val_fraction: the share that is kept, but at most `val_limit` characters. rng_seed: all random numbers follow from
+    it. workers: processes that share the batch; None chooses a number that suits the network, the batch and this
+    machine. keep: numbered checkpoints to keep beside the last and the best, one per evaluation. evaluations, reports:
+    how many validation losses and how many training losses are recorded over a whole budget; evaluations are skipped
+    if they would take more than a quarter of the minutes.
     """
 
     REDUCTIONS: ClassVar = ("mean", "sum")
     PRECISIONS: ClassVar = ("float32", "float64")
+    VALIDATIONS: ClassVar = ("tail", "blocks", "records", "files")
 
     batch: int = 32
     window: int = 100
@@ -66,6 +68,7 @@ class TrainSpec:
     epochs: float | None = None
     patience: int | None = None
     precision: str = "float32"
+    validation: str = "tail"
     val_fraction: float = 0.1
     val_limit: int = 2**18
     rng_seed: int = 0
@@ -84,7 +87,11 @@ class TrainSpec:
         _require((self.minutes or 0) <= MOST_MINUTES, "minutes", f"at most {MOST_MINUTES:g}", self.minutes)
         _require(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}", self.optimizer)
         _require(self.schedule in SHAPES, "schedule", f"one of {', '.join(SHAPES)}", self.schedule)
-        for name, choices in (("loss_reduction", self.REDUCTIONS), ("precision", self.PRECISIONS)):
+        for name, choices in (
+            ("loss_reduction", self.REDUCTIONS),
+            ("precision", self.PRECISIONS),
+            ("validation", self.VALIDATIONS),
+        ):
             _require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}", getattr(self, name))
         _require(isinstance(self.rare_as_unknown, bool), "rare_as_unknown", "true or false", self.rare_as_unknown)
         for name in ("dropout", "input_dropout"):
@@ -145,22 +152,8 @@ class Budget:
         return min(1.0, max(used))
 
 
-def split(ids: UnsignedIds, val_fraction: float, val_limit: int) -> tuple[UnsignedIds, UnsignedIds]:
-    """The ids to train on, and the last `val_fraction` of them, but at most `val_limit`, for validation.
-
-    Raises CorpusError if a part would be too short: 2 characters to train on and 1 to evaluate are the least.
-    """
-    training = training_length(len(ids), val_fraction, val_limit)
-    if training < 2:
-        raise CorpusError(
-            f"a text of {len(ids)} characters is too short: "
-            f"at least 2 are needed to train on and 1 to evaluate, beside {val_fraction:.0%} for validation"
-        )
-    return ids[:training], ids[training:]
-
-
 def training_length(characters: int, val_fraction: float, val_limit: int) -> int:
-    """How many characters of a text are trained on; at least one is kept for validation."""
+    """How many characters of a text are trained on if its tail is kept for validation; at least one is."""
     return characters - min(max(1, round(characters * val_fraction)), val_limit)
 
 

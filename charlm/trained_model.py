@@ -21,10 +21,10 @@ from charlm.predict.predictor import Predictor, Reader
 from charlm.predict.run_mixture import mixture_for
 from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.figures import Mix
-from charlm.runs.find import checkpoint_path, run_of
+from charlm.runs.find import checkpoint_path, containing_run, run_of
 from charlm.sampling.sample import SampleSpec, sample, samples
 from charlm.scoring.score import BLOCK, Score, surprisals, total
-from charlm.text.pieces import in_blocks
+from charlm.text.pieces import in_blocks, lines_of
 from charlm.text.vocabulary import Vocabulary
 
 
@@ -47,13 +47,22 @@ class TrainedModel:
     spec: the network's sizes. params: its named arrays, float32. vocabulary: V - 1 characters; their places are their
     ids, and the last id is the unknown character's. progress: where its training stood, see
     charlm.training.progress.Tally. path: the checkpoint file. mixture: the n-gram that it is mixed with, if any, and
-    mix: what mixing gives on the validation part; see `load`.
+    mix: what mixing gives on the validation part; see `load`. reads_records: whether it was trained on records, lines
+    that are texts of their own: then samples end at their line end, and every line is scored from its own beginning.
     """
 
-    def __init__(self, network: Network, vocabulary: Vocabulary, progress: Mapping[str, Any], path: Path) -> None:
+    def __init__(
+        self,
+        network: Network,
+        vocabulary: Vocabulary,
+        progress: Mapping[str, Any],
+        path: Path,
+        reads_records: bool = False,
+    ) -> None:
         self.vocabulary = vocabulary
         self.progress = progress
         self.path = path
+        self.reads_records = reads_records
         self.mixture: Mixture | None = None
         self.mix: Mix | None = None
         self._network = network
@@ -120,17 +129,21 @@ class TrainedModel:
     def score(self, text: str | Iterable[str]) -> Score:
         """How well the model predicts a text, or a text in pieces, at bounded memory: characters, nats and bits.
 
-        It is read from its beginning, after a newline; every character has a probability, unknown ones too.
+        It is read from its beginning, after a newline, by a model of records every line; every character has a
+        probability, unknown ones too.
         """
-        return total(self.surprisals(in_blocks([text] if isinstance(text, str) else text, BLOCK)))
+        pieces = [text] if isinstance(text, str) else text
+        parts = lines_of(pieces) if self.reads_records else in_blocks(pieces, BLOCK)
+        return total(self.surprisals(parts, reset=self.reads_records))
 
     def surprisal(self, text: str) -> Floats:
         """The nats (N,), float64, that each character of a text costs: -ln of the probability it was given.
 
-        The text is read from its beginning, after a newline. nats / ln 2 are bits; `score` is their sum.
+        The text is read from its beginning, after a newline, by a model of records every line. nats / ln 2 are bits;
+        `score` is their sum.
         """
-        (nats,) = self.surprisals([text])
-        return nats
+        parts = lines_of([text]) if self.reads_records else [text]
+        return np.concatenate([np.empty(0), *self.surprisals(parts, reset=self.reads_records)])
 
     def surprisals(self, pieces: Iterable[str], *, reset: bool = False, adapt: float = 0.0) -> Iterator[Floats]:
         """The nats (N,), float64, of the characters of every piece of a text, at bounded memory.
@@ -195,7 +208,10 @@ def load(target: str | Path | None = None, *, mix: bool = False) -> TrainedModel
     """
     path = checkpoint_path(target)
     checkpoint = load_checkpoint(path)
-    model = TrainedModel(Network.of(checkpoint), checkpoint.vocabulary, checkpoint.progress, path)
+    run = containing_run(path)
+    model = TrainedModel(
+        Network.of(checkpoint), checkpoint.vocabulary, checkpoint.progress, path, bool(run and run.is_records)
+    )
     if mix:
         ngram, model.mix = mixture_for(run_of(path), checkpoint)
         model.mixture = Mixture(model._network, ngram, model.mix.weight) if model.mix.helps else None

@@ -121,7 +121,7 @@ def same_window(model: ModelSpec, spec: TrainSpec, workers: Workers) -> Coordina
             if self.has_stopped:
                 return [None] * len(shares)
             return [
-                WorkerWindow(inputs[:, share], targets[:, share], None, False, RATE, weight)
+                WorkerWindow(inputs[:, share], targets[:, share], None, None, False, RATE, weight)
                 for share, weight in zip(shares, weights, strict=True)
             ]
 

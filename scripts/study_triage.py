@@ -145,7 +145,7 @@ def trained_on(path: str, minutes: float, seed: int, workers: int | None) -> tup
             pass
         model, figures = charlm.load(run.path), charlm.summary(run)
     print(f"{figures['steps']:,} updates in {figures['seconds']:.0f} s")
-    return model, long_lines(corpus.vocabulary.decode(corpus.split(spec)[1]))
+    return model, long_lines(corpus.vocabulary.decode(corpus.split(spec)[1][:]))
 
 
 def main() -> None:

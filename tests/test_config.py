@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import few_examples
 
-from charlm.config import Budget, TrainSpec, split, training_length
+from charlm.config import Budget, TrainSpec, training_length
+from charlm.corpus.validation import split
 from charlm.errors import SpecError
 from charlm.optim.schedules import Schedule
+from charlm.text.vocabulary import Vocabulary
 
 NAN, INF = math.nan, math.inf
 IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
@@ -49,8 +51,9 @@ def test_impossible_values_are_refused(name: str) -> None:
 )
 def test_the_validation_part_is_the_end(characters: int, limit: int, kept: int) -> None:
     """Law: the last tenth, at least 1 character and at most `limit`; all others are trained on."""
-    first, validation = split(np.arange(characters, dtype=np.uint16), 0.1, limit)
-    assert [*first, *validation] == list(range(characters))
+    ids = np.arange(characters, dtype=np.uint16)
+    first, validation = split(ids, TrainSpec(val_fraction=0.1, val_limit=limit), Vocabulary("ab"))
+    assert [*first[:], *validation[:]] == list(range(characters))
     assert len(validation) == kept and len(first) == training_length(characters, 0.1, limit)
 
 

@@ -178,6 +178,7 @@ def test_the_split(text: str, fraction: float, limit: int, tmp_path: Path) -> No
             corpus.split(spec)
         return
     training, validation = corpus.split(spec)
+    assert isinstance(training, np.ndarray) and isinstance(validation, np.ndarray)
     assert corpus.vocabulary.decode(training) + corpus.vocabulary.decode(validation) == text
     assert len(validation) == length
     assert np.shares_memory(training, corpus.ids) and np.shares_memory(validation, corpus.ids)

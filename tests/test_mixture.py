@@ -127,7 +127,7 @@ def test_what_is_fitted() -> None:
     mix = Mix.of(run)
     assert mix is not None
     alone, model = load(run.best_path), mixed()
-    text = lanterns().vocabulary.decode(lanterns().split(run.spec)[1])
+    text = lanterns().vocabulary.decode(lanterns().split(run.spec)[1][:])
     assert mix.network_nats == pytest.approx(alone.score(text).nats_per_char, abs=1e-6)
     assert mix.nats == pytest.approx(model.score(text).nats_per_char, abs=1e-6)
     assert mix.nats <= min(mix.network_nats, mix.ngram_nats)

@@ -116,7 +116,7 @@ def verdict_on(run: Run, monkeypatch: pytest.MonkeyPatch, baselines: Baselines |
 def run(corpus: Corpus, tmp_path: Path) -> Run:
     """A run on a text of a million characters, according to its configuration."""
     run = tiny_run(tmp_path / "run", corpus)
-    run.config["corpus"]["characters"] = 10**6
+    run.config["corpus"] |= {"characters": 10**6, "training_characters": 9 * 10**5}
     return run
 
 

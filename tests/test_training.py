@@ -69,7 +69,7 @@ def test_the_loss_falls_below_the_unigram_entropy(tmp_path: Path) -> None:
     corpus = lanterns()
     run = new_run(corpus, tmp_path / "run", TrainSpec(batch=16, window=25, steps=150, evaluations=5), hidden=32)
     run_to_end(run, corpus)
-    _, held_out = corpus.split(run.spec)
+    held_out = corpus.split(run.spec)[1][:]
     shares = np.array(list(Counter(held_out.tolist()).values())) / len(held_out)
     entropy = -float((shares * np.log(shares)).sum())
     losses = [record["nats"] for record in run.metrics() if record["split"] == "validation"]
@@ -208,7 +208,7 @@ def test_the_reported_loss_is_the_plain_one(layers: int, tmp_path: Path) -> None
     corpus = lanterns()
     run = run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, evaluations=1), layers), corpus)
     checkpoint = load_checkpoint(run.best_path)
-    _, held_out = corpus.split(run.spec)
+    held_out = corpus.split(run.spec)[1][:]
     nats = plain_nats(checkpoint.spec, checkpoint.params, held_out.tolist(), corpus.vocabulary.characters.index("\n"))
     assert len(nats) == len(held_out)
     assert checkpoint.progress["best_nats"] == pytest.approx(nats.mean(), abs=1e-4)

@@ -20,6 +20,7 @@ import numpy as np
 from charlm.arrays import Ids, Keys
 from charlm.errors import CorpusError
 from charlm.runs.find import run_of
+from charlm.text.joined import IdsLike
 from charlm.text.vocabulary import Vocabulary
 
 SPAN = 8  # characters of the runs that are counted
@@ -46,7 +47,7 @@ class Novelty:
 class TrainingText:
     """The text that a model was trained on, without the validation part."""
 
-    def __init__(self, ids: Ids, vocabulary: Vocabulary) -> None:
+    def __init__(self, ids: IdsLike, vocabulary: Vocabulary) -> None:
         self.ids = ids
         self.vocabulary = vocabulary
 
@@ -72,7 +73,7 @@ class TrainingText:
         return Novelty(sample[start : start + length], spans, new)
 
 
-def compare(sample: Ids, text: Ids, V: int) -> tuple[int, int, int, int]:
+def compare(sample: Ids, text: IdsLike, V: int) -> tuple[int, int, int, int]:
     """The longest run of a sample (N,) that a text (M,) has, too, and how many of its distinct runs of SPAN are new.
 
     Returns where that run starts in the sample, its length, the number of distinct runs of SPAN, and of new ones.

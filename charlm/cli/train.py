@@ -19,6 +19,7 @@ from charlm.nn.cells import ACTIVATIONS, CELLS, RESETS
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import SHAPES
 from charlm.training.auto_config import ALL, PATIENCE, PRESETS
+from charlm.training.validation_choice import AUTO
 
 MPI = "mpi"
 CHOSEN = "[default: chosen automatically]"
@@ -177,10 +178,21 @@ def _window(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     help="Numbered checkpoints to keep, one per evaluation, beside the last and the best.",
 )
 @click.option(
+    "--validation",
+    multiple=True,
+    default=[AUTO],
+    show_default=AUTO,
+    metavar="HOW|FILE",
+    type=click.Path(),
+    help="What to validate on. tail: the end of the text; blocks: pieces across the text, and of every file; records: "
+    "lines, chosen by their content, where each line is a text of its own, such as a name; auto: what suits the text; "
+    "or another text, which can be given several times.",
+)
+@click.option(
     "--val-fraction",
     default=TrainSpec.val_fraction,
     show_default=True,
-    help="Share of the text, at its end, that is kept for validation.",
+    help="Share of the text that is kept for validation.",
 )
 @click.option(
     "--val-limit",
@@ -243,9 +255,11 @@ def command(
 ) -> None:
     """Train a model on a text, in a new run directory.
 
-    CORPUS: text files, .gz files, folders of .txt, or - for standard input, all UTF-8, of any size. The last tenth, or
-    less (--val-limit), is kept for validation: the loss on it, in nats per character, is the result. Unset options are
-    chosen automatically to suit the text, the budget and the machine. Ctrl-C saves and stops; --resume continues.
+    CORPUS: text files, .gz files, folders of .txt, or - for standard input, all UTF-8, of any size. A tenth, or less
+    (--val-limit), is kept for validation: the loss on it, in nats per character, is the result. Of one continuous text
+    it is the end. A list of names, words or log entries is recognised: each line is a text of its own (--validation).
+    Unset options are chosen automatically to suit the text, the budget and the machine. Ctrl-C saves and stops;
+    --resume continues.
 
     A text has at least two different characters, and no NUL. A byte order mark at its beginning is dropped, and CR and
     CRLF become LF, with a note on stderr; nothing else is changed. Folders give every .txt and .txt.gz below them,

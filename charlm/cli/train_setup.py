@@ -12,6 +12,7 @@ from charlm import (
     Corpus,
     Run,
     TrainedModel,
+    TrainSpec,
     change_budget,
     change_workers,
     choose,
@@ -26,6 +27,7 @@ from charlm.cli.reading_bar import reading_bar
 from charlm.nn.cells import CELLS
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.training.auto_config import PRESETS
+from charlm.training.validation_choice import AUTO
 
 NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
 BUDGET = ("minutes", "steps", "epochs")
@@ -92,13 +94,16 @@ def start_run(
     old: the model to start from, if any. given: the settings of the network and of training that are not chosen
     automatically.
     """
-    corpus = _read(sources, quiet, old.vocabulary.characters if old else "")
+    given["validation"], files = _validation(given.pop("validation", (AUTO,)))
+    if files and "val_fraction" in given:
+        raise click.UsageError("--val-fraction is of CORPUS, and --validation FILE is read whole: leave one out")
+    corpus = _read(sources, quiet, old.vocabulary.characters if old else "", files)
     chosen = choose(corpus, preset, **given)
     if old:
         run = new_run_from(old, corpus, out, chosen.training)
     else:
         run = new_run(corpus, out, chosen.training, **chosen.network)
-    used, notes = run.spec, [] if quiet else [chosen.sentence]
+    used, notes = run.spec, [*chosen.notes] if quiet else [*chosen.notes, chosen.sentence]
     if old:
         new = len(corpus.vocabulary) - len(old.vocabulary)
         notes.append(f"Going on from {old.path}: it knows {len(old.vocabulary)} characters, {new} of this text are new")
@@ -120,7 +125,7 @@ def resume_run(resume: str, sources: tuple[str, ...], typed: set[str], settings:
         names = ", ".join(map(option, fixed))
         raise click.UsageError(f"--resume cannot change {names}: leave this out, or start a new run")
     run = Run.open(resume)
-    corpus, notes = _read(sources or run.sources, quiet, run.known), resume_notes(run)
+    corpus, notes = _read(sources or run.sources, quiet, run.known, run.validation_sources), resume_notes(run)
     run.require(corpus)
     if not quiet:
         notes.insert(0, f"Resuming: {in_words(run.model, run.spec)}")
@@ -132,11 +137,24 @@ def resume_run(resume: str, sources: tuple[str, ...], typed: set[str], settings:
     return Setup(run, corpus, notes)
 
 
+def _validation(values: Sequence[str]) -> tuple[str, list[str]]:
+    """What --validation asks for: a word, or "files" and the files."""
+    words = {AUTO, *TrainSpec.VALIDATIONS} - {"files"}
+    if not words & {*values}:
+        return "files", list(values)
+    if len(values) > 1:
+        raise click.UsageError(
+            f"--validation is one of {', '.join(sorted(words))}, or one or more files (./{min(words & {*values})} for "
+            "a file of that name), not both"
+        )
+    return values[0], []
+
+
 def option(name: str) -> str:
     """An option as it is typed, from the name of its parameter."""
     return OPTIONS.get(name, "--" + name.replace("_", "-"))
 
 
-def _read(sources: Sequence[str], quiet: bool, known: str) -> Corpus:
+def _read(sources: Sequence[str], quiet: bool, known: str, validation: Sequence[str]) -> Corpus:
     with reading_bar(quiet) as show:
-        return read_corpus(sources, progress=show, known=known)
+        return read_corpus(sources, progress=show, known=known, validation=validation)

@@ -50,6 +50,7 @@ class Metadata:
     vocabulary: str
     once: tuple[int, ...]  # ids of the characters that occur once
     changes: tuple[tuple[bool, int], ...]  # per source: whether it had a byte order mark, and line ends folded
+    starts: tuple[int, ...] = ()  # per source: the character at which it begins
 
 
 def cache_folder() -> Path:

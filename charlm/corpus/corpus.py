@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
@@ -14,11 +14,13 @@ from typing import TypeAlias
 import numpy as np
 
 from charlm.arrays import UnsignedIds
-from charlm.config import TrainSpec, split
+from charlm.config import TrainSpec
 from charlm.corpus import cache
 from charlm.corpus.ids import IdsWriter
 from charlm.corpus.reader import STANDARD_INPUT, OnRead, Text, clean_up_notes, read_texts, total_bytes
+from charlm.corpus.validation import split
 from charlm.errors import CorpusError
+from charlm.text.joined import IdsLike
 from charlm.text.vocabulary import Vocabulary
 
 IN_MEMORY = 2**24  # bytes; more ids than this are stored in a file
@@ -39,6 +41,9 @@ class Corpus:
     ids: UnsignedIds  # (N,); of a large text mapped from a file: use slices of it, not all of it
     once: tuple[int, ...]  # ids of the characters that occur once
     notes: tuple[str, ...] = ()  # what the clean-up changed, one sentence each
+    starts: tuple[int, ...] = (0,)  # where each file begins
+    held_out: Corpus | None = None  # another text to validate on
+    _splits: dict[TrainSpec, tuple[IdsLike, IdsLike]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def usual_start(self) -> str:
@@ -48,12 +53,22 @@ class Corpus:
         starts = starts[starts != newline]
         return self.vocabulary.characters[int(np.bincount(starts).argmax())] if len(starts) else "\n"
 
-    def split(self, spec: TrainSpec) -> tuple[UnsignedIds, UnsignedIds]:
-        """The ids to train on, and the validation part at the end of the text; both are views.
+    def split(self, spec: TrainSpec) -> tuple[IdsLike, IdsLike]:
+        """The ids to train on, and those for validation, by `spec.validation`: see charlm.corpus.validation.
 
         Raises CorpusError if the text is too short for both.
         """
-        return split(self.ids, spec.val_fraction, spec.val_limit)
+        if spec not in self._splits:
+            self._splits[spec] = split(self.ids, spec, self.vocabulary, self.starts, self._held_out_ids)
+        return self._splits[spec]
+
+    @property
+    def _held_out_ids(self) -> UnsignedIds | None:
+        """The text to validate on, in this vocabulary; other characters are unknown."""
+        if self.held_out is None:
+            return None
+        own = self.vocabulary.encode(self.held_out.vocabulary.characters, unknown=True)
+        return own[self.held_out.ids]
 
 
 def read_corpus(
@@ -62,6 +77,7 @@ def read_corpus(
     progress: ReadProgress | None = None,
     *,
     known: str = "",
+    validation: str | Path | Sequence[str | Path] = (),
 ) -> Corpus:
     """Read texts, join them in order, each starting on a new line, and give every character its id.
 
@@ -70,12 +86,14 @@ def read_corpus(
     again from 0 if stored ids turn out to be of another text. More than 16 MB of ids are stored in a file (see
     charlm.corpus.cache) and found there the next time: the memory is bounded for texts of any size.
     known: characters that the vocabulary has beside those of the text, for a run that continues from a model.
+    validation: files of another text to validate on, read in the same way (`TrainSpec.validation` "files").
     Raises CorpusError if a source is missing, unreadable or not text, or if all sources together have fewer than two
     distinct characters; StorageError if the ids cannot be written.
     """
     paths = [sources] if isinstance(sources, str | Path) else list(sources)
     size = total_bytes(paths)
     texts, metadata, ids = _cached(paths, size, progress, known) or _encoded(paths, size, progress, known)
+    held_out = read_corpus(validation) if validation else None
     return Corpus(
         name=name or _name_of(paths[0]),
         sources=tuple(str(path) if str(path) == STANDARD_INPUT else os.path.abspath(path) for path in paths),
@@ -84,6 +102,8 @@ def read_corpus(
         ids=ids,
         once=tuple(metadata.once),
         notes=clean_up_notes(texts),
+        starts=tuple(metadata.starts) or (0,),
+        held_out=held_out,
     )
 
 
@@ -105,6 +125,8 @@ def _cached(
     if (found := cache.find(size, _key(texts, known))) is None:
         return None
     metadata, ids = found
+    if len(texts) > 1 and len(metadata.starts) != len(texts):  # stored by a version that did not keep them
+        return None
     for text, (had_bom, folded) in zip(texts, metadata.changes, strict=True):
         text.had_bom, text.folded_line_ends = had_bom, folded
     return texts, metadata, ids
@@ -132,7 +154,8 @@ def _encoded(paths: Sequence[str | Path], size: int | None, progress: ReadProgre
             )
         changes = tuple((text.had_bom, text.folded_line_ends) for text in texts)
         sha256 = writer.sha256.hexdigest()
-        metadata = cache.Metadata(sha256, writer.characters, vocabulary.characters, writer.once, changes)
+        starts = tuple(text.start for text in texts)
+        metadata = cache.Metadata(sha256, writer.characters, vocabulary.characters, writer.once, changes, starts)
         if staged is None:
             return texts, metadata, np.frombuffer(memory.getbuffer(), vocabulary.dtype.newbyteorder("<"))
         read = sum(text.size for text in texts)
@@ -141,13 +164,16 @@ def _encoded(paths: Sequence[str | Path], size: int | None, progress: ReadProgre
 
 def _joined(texts: Iterable[Text], read: list[Text]) -> Iterator[str]:
     """All texts as one, each starting on a new line. Each text is added to `read` before it is read."""
-    last = "\n"
+    last, characters = "\n", 0
     for text in texts:
         read.append(text)
         starts_line = last == "\n"
+        text.start = characters + (not starts_line)
         for piece in text:
-            yield piece if starts_line else "\n" + piece
+            whole = piece if starts_line else "\n" + piece
+            yield whole
             starts_line, last = True, piece[-1]
+            characters += len(whole)
 
 
 def _counter(progress: ReadProgress | None, size: int | None) -> OnRead:

@@ -43,6 +43,7 @@ class Text:
         self.had_bom = False  # a byte order mark
         self.folded_line_ends = 0  # how many CR and CRLF became LF
         self.size, self.sha256 = 0, ""  # of the source's bytes
+        self.start = 0  # where it begins in a corpus of several texts, in characters
         self._on_read = on_read
 
     def __iter__(self) -> Iterator[str]:

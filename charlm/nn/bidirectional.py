@@ -61,9 +61,14 @@ class Bidirectional(Cell):
         return forward, backward
 
     def forward(
-        self, weights: tuple[Any, Any], inputs: Ids | Floats, state: Floats
+        self, weights: tuple[Any, Any], inputs: Ids | Floats, state: Floats, carry: Floats | None = None
     ) -> tuple[Floats, Floats, tuple[Any, Any]]:
-        """Run over a window; the backward cell's state is that before the window's end, and after its beginning."""
+        """Run over a window; the backward cell's state is that before the window's end, and after its beginning.
+
+        Raises TypeError for a window with records.
+        """
+        if carry is not None:
+            raise TypeError("a bidirectional layer reads whole sequences: give each record as a window of its own")
         T, B = inputs.shape[:2]
         H = self.hidden_size
         outputs = self._buffers("outputs", T, B, 2 * H)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -60,13 +61,16 @@ class Cell(ABC):
         """The weights for the passes of one update: copies of the parameters, valid until the next `prepare`."""
 
     @abstractmethod
-    def forward(self, weights: Any, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Any]:
+    def forward(
+        self, weights: Any, inputs: Ids | Floats, state: Floats, carry: Floats | None = None
+    ) -> tuple[Floats, Floats, Any]:
         """Run over a window.
 
         weights: from `prepare`. inputs: ids (T, B), each a one-hot vector of size D, or vectors (T, B, D). state: of
-        the shape that `zero_state` has. Returns the outputs (T, B, output size), the state after the last step, and
-        the tape for `backward`. The outputs are a buffer: valid until the next forward of this cell, and read-only
-        for the caller.
+        the shape that `zero_state` has. carry: (T, B, 1), what the state is multiplied with before a step reads it: 0
+        where a record begins, else 1; None for 1 everywhere. Returns the outputs (T, B, output size), the state after
+        the last step, and the tape for `backward`. The outputs are a buffer: valid until the next forward of this cell,
+        and read-only for the caller.
         """
 
     @abstractmethod
@@ -112,6 +116,11 @@ class Cell(ABC):
         self.check_tape(tape)
         self._mark = None
 
+    def _before(self, name: str, states: Floats, carry: Floats | None) -> Floats:
+        """Memory for the states that the steps read, (T, B, H), which `carried` fills: that of states if possible."""
+        before = states[:-1]
+        return before if carry is None else self._buffers(f"{name} before", *before.shape)
+
     def _copy(self, name: str, array: Floats) -> Floats:
         """A copy of an array in a buffer: with a large alphabet, allocating a new one costs more than a time step."""
         copy = self._prepared(name, *array.shape)
@@ -132,6 +141,23 @@ def by_gate(gates: Floats) -> Floats:
 def by_step(gradients: Floats) -> Floats:
     """The view (T, G, B, H) of gradients (G, T, B, H): all gates of every time step."""
     return gradients.swapaxes(0, 1)
+
+
+def carried(states: Floats, carry: Floats | None, before: Floats) -> Iterator[Floats]:
+    """The state that each step reads, (B, H), written to `before` (T, B, H): that after the step before, times carry.
+
+    states: (T + 1, B, H), of which each is read when its step begins.
+    """
+    if carry is None:
+        yield from before
+    else:
+        for state, factor, out in zip(states, carry, before, strict=False):
+            yield np.multiply(state, factor, out=out)
+
+
+def carry_backwards(carry: Floats | None) -> Iterable[Floats | None]:
+    """The factor of each step, (B, 1), from the last to the first; None without end for a window without records."""
+    return repeat(None) if carry is None else carry[::-1]
 
 
 def last_step_first(*arrays: Floats) -> Iterator[tuple[Floats, ...]]:

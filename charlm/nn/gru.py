@@ -18,7 +18,16 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.arrays import Buffers, Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, Step, by_gate, by_step, last_step_first, unpack_gates
+from charlm.nn.cell import (
+    Cell,
+    Step,
+    by_gate,
+    by_step,
+    carried,
+    carry_backwards,
+    last_step_first,
+    unpack_gates,
+)
 from charlm.nn.embedding import input_gradient, project, project_backward, step_projection
 from charlm.nn.gates import sigmoid_derivative, sigmoid_of_double, tanh_derivative
 from charlm.nn.initialisation import orthogonal_gates, uniform_fan_in
@@ -42,7 +51,9 @@ class Tape(NamedTuple):
     inputs: Ids | Floats  # (T, B) or (T, B, D)
     gates: Floats  # (T, 3, B, H): z, r and n
     reset: Floats  # (T, B, H): r * h
-    states: Floats  # (T + 1, B, H): h before the first step, and after every step
+    before: Floats  # (T, B, H): the h that every step reads
+    after: Floats  # (T, B, H): h after every step
+    carry: Floats | None  # (T, B, 1)
 
 
 class GRU(Cell):
@@ -71,7 +82,9 @@ class GRU(Cell):
         W_given, U_given = (self._copy(f"{name} given", unpack_gates(params[name], 3)) for name in ("W", "U"))
         return Weights(W, b, U, W_given, U_given)
 
-    def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
+    def forward(
+        self, weights: Weights, inputs: Ids | Floats, state: Floats, carry: Floats | None = None
+    ) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h (B, H)."""
         mark = self._record()
         T, B = inputs.shape[:2]
@@ -83,7 +96,8 @@ class GRU(Cell):
         times_U_n = times("U_n", weights.U[2], B, self._buffers)
 
         states[0] = state
-        steps = zip(states, states[1:], gates[:, :2], *by_gate(gates), reset, strict=False)
+        before, after = self._before("h", states, carry), states[1:]
+        steps = zip(carried(states, carry, before), after, gates[:, :2], *by_gate(gates), reset, strict=True)
         for h, h_next, zr, z, r, n, rh in steps:
             zr += times_U_zr(h)
             sigmoid_of_double(zr)
@@ -91,12 +105,12 @@ class GRU(Cell):
             n += times_U_n(rh)
             np.tanh(n, out=n)
             blend(z, n, h, out=h_next)
-        return states[1:], states[T].copy(), Tape(mark, inputs, gates, reset, states)
+        return after, states[T].copy(), Tape(mark, inputs, gates, reset, before, after, carry)
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h, z, r and n (T, B, H) of a window."""
         self.check_tape(tape)
-        return {"h": tape.states[1:], **dict(zip("zrn", by_gate(tape.gates), strict=True))}
+        return {"h": tape.after, **dict(zip("zrn", by_gate(tape.gates), strict=True))}
 
     def stepper(self, weights: Weights, batch: int) -> Step:
         """One time step; the output is the next state."""
@@ -126,9 +140,9 @@ class GRU(Cell):
         dh  <- dh * (1 - z) + drh * r + da_z U_z^T + da_r U_r^T
         """
         self._use(tape)
-        _, inputs, gates, reset, states = tape
+        _, inputs, gates, reset, before, after, carry = tape
         T, B, H = doutputs.shape
-        da = gate_derivatives(gates, states, states, self._buffers)
+        da = gate_derivatives(gates, before, after, before, self._buffers)
         keep_all, r_all, _ = by_gate(gates)  # keep = 1 - z, written there by gate_derivatives
         U_T = weights.U_given.swapaxes(1, 2)
         times_U_zr_T = times("U_zr_T", U_T[:2], B, self._buffers, each=True)
@@ -137,7 +151,7 @@ class GRU(Cell):
         dh = self._buffers("dh", B, H)
         dh[...] = 0
         steps = last_step_first(doutputs, *da, by_step(da[:2]), keep_all, r_all)
-        for doutput, da_z, da_r, da_n, da_zr, keep, r in steps:
+        for (doutput, da_z, da_r, da_n, da_zr, keep, r), factor in zip(steps, carry_backwards(carry), strict=False):
             dh += doutput
             da_z *= dh
             da_n *= dh
@@ -150,9 +164,11 @@ class GRU(Cell):
             dh += drh
             dh += via_zr[0]
             dh += via_zr[1]
+            if factor is not None:
+                dh *= factor
 
         da_rows, dU = da.reshape(3, T * B, H), unpack_gates(grads["U"], 3)
-        h_rows, rh_rows = states[:T].reshape(T * B, H), reset.reshape(T * B, H)
+        h_rows, rh_rows = before.reshape(T * B, H), reset.reshape(T * B, H)
         np.matmul(h_rows.T, da_rows[:2], out=dU[:2])
         np.matmul(rh_rows.T, da_rows[2], out=dU[2])
         project_backward(inputs, da, unpack_gates(grads["W"], 3), unpack_gates(grads["b"], 3))
@@ -167,13 +183,13 @@ def blend(z: Floats, n: Floats, h: Floats, out: Floats) -> Floats:
     return out
 
 
-def gate_derivatives(gates: Floats, states: Floats, reset_input: Floats, buffers: Buffers) -> Floats:
+def gate_derivatives(gates: Floats, before: Floats, after: Floats, reset_input: Floats, buffers: Buffers) -> Floats:
     """The factors of da_z, da_r and da_n that do not depend on dh, (3, T, B, H), for the whole window at once:
 
     (h' - h) * (1 - z)        reset_input * r (1 - r)        z * (1 - n n)
 
-    where h' - h = z * (n - h). gates: z, r, n (T, 3, B, H), where z is replaced by 1 - z. reset_input (T or more, B,
-    H): what r multiplies, h (reset before) or h U_n + b_rn (reset after).
+    where h' - h = z * (n - h). gates: z, r, n (T, 3, B, H), where z is replaced by 1 - z. before, after (T, B, H): h
+    and h'. reset_input (T, B, H): what r multiplies, h (reset before) or h U_n + b_rn (reset after).
     """
     T, G, B, H = gates.shape
     derivatives = buffers("derivatives", G, T, B, H)
@@ -185,6 +201,6 @@ def gate_derivatives(gates: Floats, states: Floats, reset_input: Floats, buffers
         sigmoid_derivative(r, out=d_r)
         d_r *= reset_input[piece]
         keep = np.subtract(1, z, out=z)
-        np.subtract(states[1:][piece], states[piece], out=d_z)
+        np.subtract(after[piece], before[piece], out=d_z)
         d_z *= keep
     return derivatives

@@ -19,7 +19,16 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.arrays import Buffers, Floats, Ids
-from charlm.nn.cell import Cell, Step, by_gate, by_step, last_step_first, unpack_gates
+from charlm.nn.cell import (
+    Cell,
+    Step,
+    by_gate,
+    by_step,
+    carried,
+    carry_backwards,
+    last_step_first,
+    unpack_gates,
+)
 from charlm.nn.embedding import input_gradient, project, project_backward, step_projection
 from charlm.nn.gates import sigmoid_of_double
 from charlm.nn.gru import blend, gate_derivatives
@@ -45,7 +54,9 @@ class Tape(NamedTuple):
     inputs: Ids | Floats  # (T, B) or (T, B, D)
     gates: Floats  # (T, 3, B, H): z, r and n
     q: Floats  # (T, B, H)
-    states: Floats  # (T + 1, B, H): h before the first step, and after every step
+    before: Floats  # (T, B, H): the h that every step reads
+    after: Floats  # (T, B, H): h after every step
+    carry: Floats | None  # (T, B, 1)
 
 
 class GRUResetAfter(Cell):
@@ -75,7 +86,9 @@ class GRUResetAfter(Cell):
         W_given, U_given = (self._copy(f"{name} given", unpack_gates(params[name], 3)) for name in ("W", "U"))
         return Weights(W, b, U, params["b_rn"].copy(), W_given, U_given)
 
-    def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
+    def forward(
+        self, weights: Weights, inputs: Ids | Floats, state: Floats, carry: Floats | None = None
+    ) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h (B, H)."""
         mark = self._record()
         T, B = inputs.shape[:2]
@@ -87,7 +100,8 @@ class GRUResetAfter(Cell):
         times_U = times("U", weights.U, B, self._buffers)
 
         states[0] = state
-        steps = zip(states, states[1:], gates[:, :2], *by_gate(gates), q_all, strict=False)
+        before, after = self._before("h", states, carry), states[1:]
+        steps = zip(carried(states, carry, before), after, gates[:, :2], *by_gate(gates), q_all, strict=True)
         for h, h_next, zr, z, r, n, q in steps:
             from_h = times_U(h)
             zr += from_h[:2]
@@ -96,12 +110,12 @@ class GRUResetAfter(Cell):
             n += np.multiply(r, q, out=reset_q)
             np.tanh(n, out=n)
             blend(z, n, h, out=h_next)
-        return states[1:], states[T].copy(), Tape(mark, inputs, gates, q_all, states)
+        return after, states[T].copy(), Tape(mark, inputs, gates, q_all, before, after, carry)
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h, z, r and n (T, B, H) of a window."""
         self.check_tape(tape)
-        return {"h": tape.states[1:], **dict(zip("zrn", by_gate(tape.gates), strict=True))}
+        return {"h": tape.after, **dict(zip("zrn", by_gate(tape.gates), strict=True))}
 
     def stepper(self, weights: Weights, batch: int) -> Step:
         """One time step; the output is the next state."""
@@ -130,9 +144,9 @@ class GRUResetAfter(Cell):
         dh  <- dh * (1 - z) + da_z U_z^T + da_r U_r^T + dq U_n^T
         """
         self._use(tape)
-        _, inputs, gates, q_all, states = tape
+        _, inputs, gates, q_all, before, after, carry = tape
         T, B, H = doutputs.shape
-        da = gate_derivatives(gates, states, q_all, self._buffers)
+        da = gate_derivatives(gates, before, after, q_all, self._buffers)
         keep_all, r_all, _ = by_gate(gates)  # keep = 1 - z, written there by gate_derivatives
         dhU_all = self._buffers("dhU", 3, T, B, H)  # gradients of h U: da_z, da_r and dq
         times_U_T = times("U_T", weights.U_given.swapaxes(1, 2), B, self._buffers, each=True)
@@ -140,7 +154,9 @@ class GRUResetAfter(Cell):
         dh = self._buffers("dh", B, H)
         dh[...] = 0
         steps = last_step_first(doutputs, *da, by_step(da[:2]), by_step(dhU_all), keep_all, r_all)
-        for doutput, da_z, da_r, da_n, da_zr, dhU, keep, r in steps:
+        for (doutput, da_z, da_r, da_n, da_zr, dhU, keep, r), factor in zip(
+            steps, carry_backwards(carry), strict=False
+        ):
             dh += doutput
             da_z *= dh
             da_n *= dh
@@ -153,9 +169,11 @@ class GRUResetAfter(Cell):
             dh += via_h[0]
             dh += via_h[1]
             dh += via_h[2]
+            if factor is not None:
+                dh *= factor
 
         dhU_rows = dhU_all.reshape(3, T * B, H)
-        np.matmul(states[:T].reshape(T * B, H).T, dhU_rows, out=unpack_gates(grads["U"], 3))
+        np.matmul(before.reshape(T * B, H).T, dhU_rows, out=unpack_gates(grads["U"], 3))
         np.sum(dhU_rows[2], axis=0, out=grads["b_rn"])
         project_backward(inputs, da, unpack_gates(grads["W"], 3), unpack_gates(grads["b"], 3))
         return input_gradient(inputs, da, weights.W_given, self._buffers)

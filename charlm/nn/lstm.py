@@ -20,7 +20,16 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.arrays import Buffers, Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, Step, by_gate, by_step, last_step_first, unpack_gates
+from charlm.nn.cell import (
+    Cell,
+    Step,
+    by_gate,
+    by_step,
+    carried,
+    carry_backwards,
+    last_step_first,
+    unpack_gates,
+)
 from charlm.nn.embedding import input_gradient, project, project_backward, step_projection
 from charlm.nn.gates import sigmoid_derivative, sigmoid_of_double, tanh_derivative
 from charlm.nn.initialisation import orthogonal_gates, uniform_fan_in
@@ -43,8 +52,11 @@ class Tape(NamedTuple):
     mark: object
     inputs: Ids | Floats  # (T, B) or (T, B, D)
     gates: Floats  # (T, 4, B, H): i, f, o and g
-    h: Floats  # (T + 1, B, H): before the first step, and after every step
-    c: Floats  # (T + 1, B, H): the same
+    h_before: Floats  # (T, B, H): the h that every step reads
+    c_before: Floats  # (T, B, H)
+    h: Floats  # (T, B, H): after every step
+    c: Floats  # (T, B, H)
+    carry: Floats | None  # (T, B, 1)
     tanh_c: Floats  # (T, B, H): of c after every step
 
 
@@ -83,7 +95,9 @@ class LSTM(Cell):
         W_given, U_given = (self._copy(f"{name} given", unpack_gates(params[name], 4)) for name in ("W", "U"))
         return Weights(W, b, U, W_given, U_given)
 
-    def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
+    def forward(
+        self, weights: Weights, inputs: Ids | Floats, state: Floats, carry: Floats | None = None
+    ) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h and c (2, B, H)."""
         mark = self._record()
         T, B = inputs.shape[:2]
@@ -94,8 +108,10 @@ class LSTM(Cell):
         times_U = times("U", weights.U, B, self._buffers)
 
         h_all[0], c_all[0] = state
-        states = zip(h_all, h_all[1:], c_all, c_all[1:], strict=False)
-        steps = zip(states, gates, gates[:, :3], *by_gate(gates), tanh_c, strict=False)
+        h_before, c_before = self._before("h", h_all, carry), self._before("c", c_all, carry)
+        read = zip(carried(h_all, carry, h_before), carried(c_all, carry, c_before), strict=True)
+        states = ((h, h_next, c, c_next) for (h, c), h_next, c_next in zip(read, h_all[1:], c_all[1:], strict=True))
+        steps = zip(states, gates, gates[:, :3], *by_gate(gates), tanh_c, strict=True)
         for (h, h_next, c, c_next), a, ifo, i, f, o, g, tanh_c_next in steps:
             a += times_U(h)
             sigmoid_of_double(ifo)
@@ -105,12 +121,13 @@ class LSTM(Cell):
             c_next += np.multiply(i, g, out=new)
             np.tanh(c_next, out=tanh_c_next)
             np.multiply(o, tanh_c_next, out=h_next)
-        return h_all[1:], np.stack([h_all[T], c_all[T]]), Tape(mark, inputs, gates, h_all, c_all, tanh_c)
+        tape = Tape(mark, inputs, gates, h_before, c_before, h_all[1:], c_all[1:], carry, tanh_c)
+        return tape.h, np.stack([h_all[T], c_all[T]]), tape
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h, c, tanh_c, i, f, o and g (T, B, H) of a window; h, c and tanh_c after every step."""
         self.check_tape(tape)
-        states = {"h": tape.h[1:], "c": tape.c[1:], "tanh_c": tape.tanh_c}
+        states = {"h": tape.h, "c": tape.c, "tanh_c": tape.tanh_c}
         return {**states, **dict(zip("ifog", by_gate(tape.gates), strict=True))}
 
     def stepper(self, weights: Weights, batch: int) -> Step:
@@ -149,7 +166,8 @@ class LSTM(Cell):
         dh[...] = 0
         dc[...] = 0
         steps = last_step_first(doutputs, dc_dh_all, tape.gates[:, 1], by_step(da_all), *da_all)
-        for doutput, dc_dh, f, da, da_i, da_f, da_o, da_g in steps:
+        factors = carry_backwards(tape.carry)
+        for (doutput, dc_dh, f, da, da_i, da_f, da_o, da_g), factor in zip(steps, factors, strict=False):
             dh += doutput
             dc += np.multiply(dh, dc_dh, out=via_h)
             da_i *= dc
@@ -158,8 +176,11 @@ class LSTM(Cell):
             da_g *= dc
             dc *= f
             np.sum(times_U_T(da), axis=0, out=dh)
+            if factor is not None:
+                dc *= factor
+                dh *= factor
 
-        np.matmul(tape.h[:T].reshape(T * B, H).T, da_all.reshape(4, T * B, H), out=unpack_gates(grads["U"], 4))
+        np.matmul(tape.h_before.reshape(T * B, H).T, da_all.reshape(4, T * B, H), out=unpack_gates(grads["U"], 4))
         project_backward(tape.inputs, da_all, unpack_gates(grads["W"], 4), unpack_gates(grads["b"], 4))
         return input_gradient(tape.inputs, da_all, weights.W_given, self._buffers)
 
@@ -173,7 +194,7 @@ class LSTM(Cell):
             sigmoid_derivative(i, out=d_i)
             d_i *= g
             sigmoid_derivative(f, out=d_f)
-            d_f *= tape.c[piece]
+            d_f *= tape.c_before[piece]
             sigmoid_derivative(o, out=d_o)
             d_o *= tape.tanh_c[piece]
             tanh_derivative(g, out=d_g)

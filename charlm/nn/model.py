@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from charlm.arrays import Buffers, Floats, Ids, NamedArrays
+from charlm.arrays import Buffers, Flags, Floats, Ids, NamedArrays
 from charlm.errors import SpecError
 from charlm.nn.bidirectional import DIRECTIONS
 from charlm.nn.cells import ACTIVATIONS, CELLS, OPTIONS, RESETS, make_cell
@@ -171,17 +171,20 @@ class CharLM:
         *,
         weights: tuple[Any, ...] | None = None,
         masks: Masks | None = None,
+        begins: Flags | None = None,
     ) -> tuple[Floats, State, ModelTape]:
         """Predict the character after each character of a window.
 
         inputs: ids (T, B). state: from `zero_state` or from the window before. weights: `prepare(params)`, where the
-        params stay the same over many calls. masks: dropout, in training only.
+        params stay the same over many calls. masks: dropout, in training only. begins: (T, B), where a record
+        begins: there the state is zero before the character is read. By default no record begins in the window.
         Returns logits (T, B, V), the state after the window, and the tape for `backward`. The logits are a buffer:
         valid until this model's next forward; the caller may overwrite them.
         """
         weights = weights or self.prepare(params)
         x = self._embedded(params, inputs)
-        top, state, tape = self.stack.forward(weights, x, state, masks)
+        carry = None if begins is None else (~begins[..., None]).astype(self.dtype)
+        top, state, tape = self.stack.forward(weights, x, state, masks, carry)
         logits = read_out(top, self._readout(params), params["readout.b"], self._buffers)
         return logits, state, ModelTape(inputs, tape, top)
 

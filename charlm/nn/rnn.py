@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from charlm.arrays import Buffers, Floats, Ids, time_pieces
-from charlm.nn.cell import Cell, Step
+from charlm.nn.cell import Cell, Step, carried, carry_backwards, last_step_first
 from charlm.nn.embedding import input_gradient, project, project_backward, step_projection
 from charlm.nn.gates import tanh_derivative
 from charlm.nn.initialisation import orthogonal, uniform_fan_in
@@ -35,7 +35,9 @@ class Tape(NamedTuple):
 
     mark: object
     inputs: Ids | Floats  # (T, B) or (T, B, D)
-    states: Floats  # (T + 1, B, H): h before the first step, and after every step
+    before: Floats  # (T, B, H): the h that every step reads
+    after: Floats  # (T, B, H): h after every step
+    carry: Floats | None  # (T, B, 1)
 
 
 class RNN(Cell):
@@ -66,7 +68,9 @@ class RNN(Cell):
         W, U, b = (self._copy(name, params[name]) for name in ("W", "U", "b"))
         return Weights(W, b, U)
 
-    def forward(self, weights: Weights, inputs: Ids | Floats, state: Floats) -> tuple[Floats, Floats, Tape]:
+    def forward(
+        self, weights: Weights, inputs: Ids | Floats, state: Floats, carry: Floats | None = None
+    ) -> tuple[Floats, Floats, Tape]:
         """Run over a window; the outputs are h, the state is h (B, H)."""
         mark = self._record()
         T, B = inputs.shape[:2]
@@ -74,19 +78,19 @@ class RNN(Cell):
         times_U = times("U", weights.U, B, self._buffers)
         project(inputs, weights.W[None], weights.b[None], states[1:, None], self._buffers)
         states[0] = state
-        for t in range(T):
-            a = states[t + 1]
-            a += times_U(states[t])
+        before, after = self._before("h", states, carry), states[1:]
+        for h, a in zip(carried(states, carry, before), after, strict=True):
+            a += times_U(h)
             if self.activation == "tanh":
                 np.tanh(a, out=a)
             else:
                 np.maximum(a, 0, out=a)
-        return states[1:], states[T].copy(), Tape(mark, inputs, states)
+        return after, states[T].copy(), Tape(mark, inputs, before, after, carry)
 
     def activations(self, tape: Tape) -> dict[str, Floats]:
         """h (T, B, H) of a window."""
         self.check_tape(tape)
-        return {"h": tape.states[1:]}
+        return {"h": tape.after}
 
     def stepper(self, weights: Weights, batch: int) -> Step:
         """One time step; the output is the next state."""
@@ -108,18 +112,20 @@ class RNN(Cell):
         dh <- da U^T
         """
         self._use(tape)
-        _, inputs, states = tape
+        _, inputs, before, after, carry = tape
         T, B, H = doutputs.shape
-        da = self._derivatives(states[1:])
+        da = self._derivatives(after)
         times_U_T = times("U_T", weights.U.T, B, self._buffers)
         dh = self._buffers("dh", B, H)
         dh[...] = 0
-        for t in reversed(range(T)):
-            dh += doutputs[t]
-            da[t] *= dh
-            dh = times_U_T(da[t])
+        for (doutput, da_t), factor in zip(last_step_first(doutputs, da), carry_backwards(carry), strict=False):
+            dh += doutput
+            da_t *= dh
+            dh = times_U_T(da_t)
+            if factor is not None:
+                dh *= factor
 
-        np.matmul(states[:T].reshape(T * B, H).T, da.reshape(T * B, H), out=grads["U"])
+        np.matmul(before.reshape(T * B, H).T, da.reshape(T * B, H), out=grads["U"])
         project_backward(inputs, da[None], grads["W"][None], grads["b"][None])
         return input_gradient(inputs, da[None], weights.W[None], self._buffers)
 

@@ -79,13 +79,18 @@ class Stack:
         )
 
     def forward(
-        self, weights: tuple[Any, ...], inputs: Ids | Floats, state: State, masks: Masks | None = None
+        self,
+        weights: tuple[Any, ...],
+        inputs: Ids | Floats,
+        state: State,
+        masks: Masks | None = None,
+        carry: Floats | None = None,
     ) -> tuple[Floats, State, StackTape]:
         """Run over a window: as Cell.forward, with one state and one mask per layer."""
         x: Ids | Floats = inputs
         states, tapes = [], []
         for layer, (cell, cell_weights, before) in enumerate(zip(self.cells, weights, state, strict=True)):
-            outputs, after, tape = cell.forward(cell_weights, x, before)
+            outputs, after, tape = cell.forward(cell_weights, x, before, carry)
             states.append(after)
             tapes.append(tape)
             if masks is not None:

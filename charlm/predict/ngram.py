@@ -29,7 +29,8 @@ from charlm.predict.ngram_counts import (
     pack,
     pack_rows,
 )
-from charlm.predict.predictor import Predictor, Reader
+from charlm.predict.predictor import Predictor, Reader, nats_of
+from charlm.text.joined import IdsLike
 from charlm.text.pieces import grouped
 
 BLOCK = 2**18  # characters whose probabilities are computed at a time
@@ -183,7 +184,7 @@ class NGramReader(Reader):
         return NGramReader(self._ngram, self._contexts[places])
 
 
-def best_ngram(training_ids: Ids, V: int, validation_ids: Ids, start: int) -> NGram:
+def best_ngram(training_ids: IdsLike, V: int, validation_ids: IdsLike, start: int) -> NGram:
     """The n-gram of the order that predicts validation ids best, read after `start`.
 
     Orders are tried from 1 up, until two in a row are no better.
@@ -191,7 +192,7 @@ def best_ngram(training_ids: Ids, V: int, validation_ids: Ids, start: int) -> NG
     counts = Counts.of(training_ids, V, longest_order(V))
     best: tuple[float, NGram] | None = None
     for ngram in _of_every_order(counts, start):
-        nats = sum(float(part.sum()) for part in ngram.nats([validation_ids]))
+        nats = sum(float(part.sum()) for part in nats_of(ngram, validation_ids))
         if best is None or nats < best[0]:
             best = nats, ngram
         elif ngram.order >= best[1].order + 2:

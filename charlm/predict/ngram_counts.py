@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.arrays import Ids, Keys
+from charlm.text.joined import IdsLike, Records
 
 MOST_ORDER = 12
 MOST_COUNTED = 2**22  # characters, the last ones of a text: 1.3 seconds and 180 MB for source code
@@ -32,15 +33,23 @@ class Counts:
     counts: Ids  # (G,), int64, all at least 1
 
     @classmethod
-    def of(cls, ids: Ids, V: int, order: int) -> Counts:
-        """Count the n-grams that end at each of the ids (N,), N at least 1, each id below V.
+    def of(cls, text: IdsLike, V: int, order: int) -> Counts:
+        """Count the n-grams that end at each id of a text (N,), N at least 1, each id below V.
 
-        Only the last MOST_COUNTED ids are counted. The order is lower if the text is shorter than `order`, or has more
-        than MOST_GRAMS distinct n-grams.
+        Before a record stand a line end, as when it is scored, and then nothing but V. Only the last MOST_COUNTED ids
+        are counted, of records as many, chosen at random. The order is lower if the text is shorter than `order`, or
+        has more than MOST_GRAMS distinct n-grams.
         """
-        ids = ids[-MOST_COUNTED:]
-        order = min(order, len(ids))
-        keys = pack(np.concatenate([np.full(order - 1, V), ids]), order, V)
+        order = min(order, len(text))
+        if isinstance(text, Records):
+            ids = text.shuffled(np.random.default_rng(0))[-MOST_COUNTED:]
+            ids = np.concatenate([np.full(order - 1, V), [text.end], ids])
+            ends = np.flatnonzero(ids == text.end)
+            places = np.arange(order, len(ids))
+            before = ends[np.searchsorted(ends, places) - 1]
+            keys = pack(ids[1:], order, V, places - before)
+        else:
+            keys = pack(np.concatenate([np.full(order - 1, V), text[-MOST_COUNTED:]]), order, V)
         keys.sort()
         first = first_of_each(keys)
         counts = cls(V, order, keys[first], np.diff(first, append=len(keys)))
@@ -73,9 +82,15 @@ class Counts:
         return Counts(self.vocabulary, self.order - 1, grams[first], np.add.reduceat(self.counts, first))
 
     def predecessors(self) -> Ids:
-        """For every n-gram of `shorter`, how many distinct characters, or the text's beginning, come before it."""
+        """For every n-gram of `shorter`, how many distinct characters, or the text's beginning, come before it.
+
+        An n-gram that comes at the beginning of texts only could have no other: for it, how often it occurs.
+        """
         grams = self.grams >> np.uint64(bits_per_id(self.vocabulary))
-        return np.diff(first_of_each(grams), append=len(grams))
+        first = first_of_each(grams)
+        found = np.diff(first, append=len(grams))
+        begins = (found == 1) & (self.grams[first] & mask(1, self.vocabulary) == self.vocabulary)
+        return np.where(begins, self.counts[first], found)
 
 
 def bits_per_id(V: int) -> int:
@@ -88,13 +103,19 @@ def mask(length: int, V: int) -> np.uint64:
     return np.uint64((1 << bits_per_id(V) * length) - 1)
 
 
-def pack(ids: Ids, order: int, V: int) -> Keys:
-    """All n-grams (N,) in ids (order - 1 + N,), the newest character of each in the highest bits."""
+def pack(ids: Ids, order: int, V: int, reach: Ids | None = None) -> Keys:
+    """All n-grams (N,) in ids (order - 1 + N,), the newest character of each in the highest bits.
+
+    reach: (N,), how many ids before the newest one belong to its text; in place of those before them stands V.
+    """
     count, bits = len(ids) - order + 1, bits_per_id(V)
     wide = ids.astype(np.uint64)
     keys = np.zeros(count, np.uint64)
     for place in range(order):
-        keys |= wide[place : place + count] << np.uint64(bits * place)
+        here = wide[place : place + count]
+        if reach is not None:
+            here = np.where(order - 1 - place > reach, np.uint64(V), here)
+        keys |= here << np.uint64(bits * place)
     return keys
 
 

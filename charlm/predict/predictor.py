@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 
 from charlm.arrays import Floats, Ids
 from charlm.nn.softmax import log_softmax
-from charlm.text.pieces import in_blocks
+from charlm.text.joined import IdsLike, Records
+from charlm.text.pieces import in_blocks, paired
+from charlm.text.vocabulary import add_unknown_cost
 
 WINDOW = 256  # characters whose distributions are computed at a time
+BLOCK = 2**20  # characters that are read at a time
 MOST_LOGITS = 2**22  # scalars: with a large vocabulary, fewer characters at a time
 
 
@@ -86,6 +90,18 @@ class Predictor(ABC):
         """Ids (N,) in the windows of `distributions`."""
         length = min(WINDOW, max(1, MOST_LOGITS // self.V))
         return in_blocks([ids], length)
+
+
+def nats_of(predictor: Predictor, ids: IdsLike) -> Iterator[Floats]:
+    """The nats (N,), float64, of all ids of a text, some at a time; of records, each from its own beginning.
+
+    The last of the V ids is the unknown character, which also costs ln(others): see Vocabulary.add_unknown_cost.
+    """
+    unknown = predictor.V - 1
+    blocks = (ids[at : at + BLOCK] for at in range(0, len(ids), BLOCK))
+    pieces = ids.each() if isinstance(ids, Records) else blocks
+    for piece, nats in paired(pieces, partial(predictor.nats, reset=isinstance(ids, Records))):
+        yield add_unknown_cost(nats, piece, unknown)
 
 
 def likeliest(log_p: Floats, count: int) -> tuple[Ids, Floats]:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from charlm.arrays import Ids
 from charlm.corpus.corpus import Corpus
 from charlm.errors import CharlmError, RunError
-from charlm.predict.long_text import BLOCK
 from charlm.predict.mixture import best_weight, mixed_nats
 from charlm.predict.network import Network
 from charlm.predict.ngram import NGram, best_ngram
 from charlm.predict.ngram_file import load_ngram
+from charlm.predict.predictor import nats_of
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.figures import Mix
 from charlm.runs.run import Run
-from charlm.text.pieces import in_blocks
+from charlm.text.joined import IdsLike, Records
 
 MOST_TRIED = 2**20  # characters of the validation part on which orders are compared
 
 
-def measure_ngram(run: Run, corpus: Corpus) -> tuple[NGram, Ids]:
+def measure_ngram(run: Run, corpus: Corpus) -> tuple[NGram, IdsLike]:
     """The n-gram of a run's training part, of the order that is best on its validation part; and the ids of that."""
     training_ids, validation_ids = corpus.split(run.spec)
     V, start = len(corpus.vocabulary) + 1, corpus.vocabulary.start
-    return best_ngram(training_ids, V, validation_ids[:MOST_TRIED], start), validation_ids
+    tried = validation_ids if isinstance(validation_ids, Records) else validation_ids[:MOST_TRIED]
+    return best_ngram(training_ids, V, tried, start), validation_ids
 
 
 def fit_mix(run: Run, corpus: Corpus) -> Mix:
@@ -75,10 +75,8 @@ def mixture_for(run: Run, checkpoint: Checkpoint) -> tuple[NGram, Mix]:
     return ngram, _fit(checkpoint, ngram, corpus.split(run.spec)[1])
 
 
-def _fit(checkpoint: Checkpoint, ngram: NGram, ids: Ids) -> Mix:
-    network, counted = (
-        np.concatenate(list(one.nats(in_blocks([ids], BLOCK)))) for one in (Network.of(checkpoint), ngram)
-    )
+def _fit(checkpoint: Checkpoint, ngram: NGram, ids: IdsLike) -> Mix:
+    network, counted = (np.concatenate(list(nats_of(one, ids))) for one in (Network.of(checkpoint), ngram))
     weight = best_weight(network, counted)
     means = (float(each.mean()) for each in (mixed_nats(network, counted, weight), network, counted))
     return Mix(checkpoint.step, weight, *means)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from charlm.config import TrainSpec
 from charlm.errors import RunError, in_short
 from charlm.files.strict_json import MOST_NUMBER, parse_json
 
@@ -85,11 +86,19 @@ def _is_config(config: Any) -> bool:
 
 
 def _is_corpus(value: Any, kinds: Mapping[str, Any]) -> bool:
+    if not fits(value, kinds) or not _are_names(value["sources"]):
+        return False
+    held_out = value.get("validation", {"sources": [], "sha256": ""})
+    counts = value["characters"], value.get("training_characters", 0)
     return (
-        fits(value, kinds)
-        and 0 <= value["characters"] < MOST_NUMBER
-        and all(isinstance(source, str) and "\0" not in source for source in value["sources"])
+        all(isinstance(count, int) and 0 <= count < MOST_NUMBER for count in counts)
+        and fits(held_out, {"sources": list, "sha256": str})
+        and _are_names(held_out["sources"])
     )
+
+
+def _are_names(values: list[Any]) -> bool:
+    return all(isinstance(value, str) and "\0" not in value for value in values)
 
 
 def _is_origin(value: Any) -> bool:
@@ -97,5 +106,7 @@ def _is_origin(value: Any) -> bool:
         return False
     corpus = value.get("old_corpus")
     return corpus is None or (
-        _is_corpus(corpus, OLD_CORPUS) and 0 < corpus["val_fraction"] < 1 <= corpus["val_limit"] < MOST_NUMBER
+        _is_corpus(corpus, OLD_CORPUS)
+        and 0 < corpus["val_fraction"] < 1 <= corpus["val_limit"] < MOST_NUMBER
+        and corpus.get("split", "tail") in TrainSpec.VALIDATIONS
     )

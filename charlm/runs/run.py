@@ -48,8 +48,9 @@ class Run:
     @property
     def training_characters(self) -> int:
         """How many characters of the corpus are trained on."""
-        spec = self.spec
-        return training_length(self.config["corpus"]["characters"], spec.val_fraction, spec.val_limit)
+        spec, corpus = self.spec, self.config["corpus"]
+        usual = training_length(corpus["characters"], spec.val_fraction, spec.val_limit)
+        return int(corpus.get("training_characters", usual))
 
     @property
     def metrics_path(self) -> Path:
@@ -95,6 +96,16 @@ class Run:
         return file_names(self.config["corpus"]["sources"])
 
     @property
+    def validation_sources(self) -> list[str]:
+        """The files of another text to validate on; none if a part of the corpus is kept for that."""
+        return file_names(self.config["corpus"].get("validation", {}).get("sources", []))
+
+    @property
+    def is_records(self) -> bool:
+        """Whether every line of the corpus is a text of its own."""
+        return self.spec.validation == "records"
+
+    @property
     def origin(self) -> dict[str, Any] | None:
         """The trained model that the run began with, see charlm.training.warm_start; None for any other run."""
         origin: dict[str, Any] | None = self.config.get("origin")
@@ -109,7 +120,7 @@ class Run:
         """The corpus, read again from its sources. Raises CorpusError if it is not there, or has changed."""
         if STANDARD_INPUT in self.sources:
             raise CorpusError(f"the text of {self.path} came from standard input, which cannot be read again")
-        corpus = read_corpus(self.sources, known=self.known)
+        corpus = read_corpus(self.sources, known=self.known, validation=self.validation_sources)
         self.require(corpus)
         return corpus
 
@@ -120,6 +131,13 @@ class Run:
             raise CorpusError(
                 f"the text is not the one that {self.path} began with (sha256 {came[:12]}, "
                 f"expected {in_short(expected[:12])}): restore that text, or start a new run"
+            )
+        if (held_out := self.config["corpus"].get("validation")) is not None and (
+            corpus.held_out is None or corpus.held_out.sha256 != held_out["sha256"]
+        ):
+            raise CorpusError(
+                f"the text to validate on is not the one that {self.path} began with: restore "
+                f"{', '.join(self.validation_sources)}, or start a new run"
             )
         if not set(self.known) <= set(corpus.vocabulary.characters):
             raise CorpusError(

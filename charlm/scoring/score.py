@@ -13,10 +13,11 @@ from functools import partial
 
 import numpy as np
 
-from charlm.arrays import Floats, Ids
+from charlm.arrays import Floats
 from charlm.errors import DivergenceError
-from charlm.predict.predictor import Predictor
-from charlm.text.pieces import in_blocks, paired
+from charlm.predict.predictor import Predictor, nats_of
+from charlm.text.joined import IdsLike
+from charlm.text.pieces import paired
 from charlm.text.vocabulary import Vocabulary
 
 BLOCK = 2**20  # characters of a piece, at most
@@ -80,6 +81,6 @@ def total(surprisals: Iterable[Floats]) -> Score:
     return result
 
 
-def score_ids(predictor: Predictor, ids: Ids) -> Score:
-    """Score ids (N,), none of them unknown: what an evaluation does."""
-    return Score(len(ids), sum(float(nats.sum()) for nats in predictor.nats(in_blocks([ids], BLOCK))))
+def score_ids(predictor: Predictor, ids: IdsLike) -> Score:
+    """Score the ids of a text, or records, each from its own beginning: what an evaluation does."""
+    return total(nats_of(predictor, ids))

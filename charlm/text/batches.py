@@ -1,4 +1,4 @@
-"""A long text as B parallel sequences (the batch), read window by window."""
+"""A long text, or many records, as B parallel sequences (the batch), read window by window."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.arrays import Ids
+from charlm.arrays import Flags, Ids
+from charlm.text.joined import IdsLike, Records
+
+ORDER, OFFSET = 4, 0  # uses of random numbers; training has others
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Window:
     targets: Ids  # (T, B)
     epoch: int
     starts_epoch: bool
+    begins: Flags | None = None  # (T, B): where a record begins: its first input is the line end before it
 
 
 def windows_per_epoch(characters: int, T: int, B: int) -> int:
@@ -56,15 +60,16 @@ def input_dropout(inputs: Ids, rate: float, unknown: int, rng: np.random.Generat
 
 
 def batches(
-    ids: Ids, T: int, B: int, rng_seed: int = 0, start: int = 0, read_as: Ids | None = None
+    ids: IdsLike, T: int, B: int, rng_seed: int = 0, start: int = 0, read_as: Ids | None = None
 ) -> Iterator[Window]:
     """Windows of a text without end, epoch after epoch, from window number `start` on.
 
     ids: (N,). In each epoch the text is cut into B sequences of equal length; sequence b of a window continues
-    sequence b of the window before it. The characters that do not fill a window are left out, at a place that varies
-    from epoch to epoch, so that every character is read. Everything follows from (T, B, rng_seed, start): the number
-    of the window is the only position to save. read_as: (V,), a table from ids to ids that is applied in the first
-    epoch and every second one after it, see `rare_as_unknown`. Raises ValueError for a text that is too short.
+    sequence b of the window before it. Records are read in another random order in each epoch. The characters that do
+    not fill a window are left out, at a place that varies from epoch to epoch, so that every character is read.
+    Everything follows from (T, B, rng_seed, start): the number of the window is the only position to save. read_as:
+    (V,), a table from ids to ids that is applied in the first epoch and every second one after it, see
+    `rare_as_unknown`. Raises ValueError for a text that is too short.
     """
     count = windows_per_epoch(len(ids), T, B)
     if count < 1:
@@ -73,12 +78,14 @@ def batches(
 
     epoch, first = divmod(start, count)
     while True:
-        offset = int(np.random.default_rng([rng_seed, 0, epoch]).integers(spare + 1))
+        offset = int(np.random.default_rng([rng_seed, OFFSET, epoch]).integers(spare + 1))
         starts = offset + count * T * np.arange(B)
+        ordered = ids.shuffled(np.random.default_rng([rng_seed, ORDER, epoch])) if isinstance(ids, Records) else ids
         for index in range(first, count):
             where = starts + np.arange(index * T, (index + 1) * T)[:, None]
-            inputs, targets = ids[where], ids[where + 1]
+            inputs, targets = ordered[where], ordered[where + 1]
+            begins = inputs == ordered.end if isinstance(ordered, Records) else None
             if read_as is not None and epoch % 2 == 0:
                 inputs, targets = read_as[inputs], read_as[targets]
-            yield Window(inputs, targets, epoch, starts_epoch=index == 0)
+            yield Window(inputs, targets, epoch, starts_epoch=index == 0, begins=begins)
         epoch, first = epoch + 1, 0

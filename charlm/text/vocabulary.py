@@ -16,6 +16,7 @@ from charlm.text.position import Position
 
 CODE_POINTS = 0x110000
 SURROGATES = 0x800
+REPLACEMENT = "\ufffd"  # what stands for the unknown character in a decoded text
 SHORT = 40  # characters; in a text of one such line an error message needs no position
 
 
@@ -96,8 +97,10 @@ class Vocabulary:
         return ids.astype(self.dtype)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids."""
-        return "".join(self.characters[i] for i in ids)
+        """The text of some ids; U+FFFD for the unknown character."""
+        places = ids if isinstance(ids, np.ndarray) else np.fromiter(ids, np.intp)
+        points = code_points(self.characters + REPLACEMENT)[places]
+        return points.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
     def add_unknown_cost(self, nats: Floats, ids: Ids) -> Floats:
         """Add to nats (N,), in place, what it costs to say which character each unknown one is; returns nats.
@@ -105,8 +108,7 @@ class Vocabulary:
         A predictor gives one probability to all characters outside the vocabulary together. Each of them is taken to
         be equally likely, which costs ln(others) nats more: so the probabilities of all characters sum to 1.
         """
-        nats[ids == self.unknown] += math.log(self.others)
-        return nats
+        return add_unknown_cost(nats, ids, self.unknown)
 
     def _ids_or_minus_one(self, text: str) -> NDArray[np.int32]:
         # Every code point beyond the table falls on its last entry, which is -1.
@@ -117,3 +119,9 @@ class Vocabulary:
             f"{f'{position}: ' if position else ''}the model never saw {name_of(character)}; it knows {len(self)} "
             "characters (charlm info lists them): use only those, or train on a text that has this one"
         )
+
+
+def add_unknown_cost(nats: Floats, ids: Ids, unknown: int) -> Floats:
+    """`Vocabulary.add_unknown_cost` for a vocabulary of `unknown` characters."""
+    nats[ids == unknown] += math.log(CODE_POINTS - SURROGATES - unknown)
+    return nats

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ from charlm.errors import SpecError
 from charlm.nn.model import ModelSpec
 from charlm.parallel.workers import processors, suitable_count
 from charlm.training.cost_model import cost, operations, update_cost, work_per_second
+from charlm.training.validation_choice import AUTO, choose_validation
 
 TEXTBOOK: Mapping[str, Any] = MappingProxyType(
     {
@@ -66,25 +67,29 @@ BUDGET = {"minutes", "steps", "epochs"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """All options: network, the fields of a ModelSpec without the vocabulary; training; and both in words."""
+    """All options: network, the fields of a ModelSpec without the vocabulary; training; both in words; and notes."""
 
     network: dict[str, Any]
     training: TrainSpec
     sentence: str
+    notes: tuple[str, ...] = ()  # about the validation part, one sentence each
 
 
 def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     """Choose all options for a text: those given, then those of the preset, then what suits the text and the budget.
 
-    preset: one of PRESETS. given: fields of ModelSpec and TrainSpec; window may be ALL. For a budget in minutes, the
-    speed of this machine is measured for half a second; for a budget in steps or epochs, the choice is the same
-    everywhere. Raises CorpusError if the text is too short, SpecError if options are impossible.
+    preset: one of PRESETS. given: fields of ModelSpec and TrainSpec; window may be ALL, validation AUTO. For a budget
+    in minutes, the speed of this machine is measured for half a second; for a budget in steps or epochs, the choice is
+    the same everywhere. Raises CorpusError if the text is too short, SpecError if options are impossible.
     """
     fixed = {**_preset(preset, given), **given}
     left_open = {name for name in BUDGET if fixed.get(name) is None}
     training = {name: value for name, value in fixed.items() if name in TRAINING - left_open}
     network = {name: value for name, value in fixed.items() if name not in TRAINING}
-    asked = TrainSpec(**{**training, "workers": None, "window": 1})
+    asked = TrainSpec(**{**training, "workers": None, "window": 1, "validation": TrainSpec.validation})
+    kept = choose_validation(corpus, asked, training.pop("validation", None) or AUTO)
+    training["validation"] = kept.validation
+    asked = replace(asked, validation=kept.validation)
     characters, validation = map(len, corpus.split(asked))
     if training.get("window") == ALL:
         training["window"] = characters - 1
@@ -101,7 +106,11 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
         if ends_by_passes:
             limit = most_passes(characters, spec.batch * spec.window)
             passes = min(passes, limit)
-            chosen |= {"minutes": spec.minutes or MINUTES, "epochs": limit, "patience": PATIENCE}
+            chosen |= {
+                "minutes": spec.minutes or MINUTES,
+                "epochs": limit,
+                "patience": PATIENCE if kept.is_like else None,
+            }
         in_time = work is not None and not (ends_by_passes and passes == limit)
         if spec.steps is not None or passes * characters >= UPDATES * spec.batch * spec.window:
             break
@@ -113,7 +122,7 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     count = f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
     plural = "" if count == "1" else "es"
     sentence = f"Recipe: {in_words(model, spec)}; about {count} pass{plural} over the text"
-    return Recipe(network | sizes, spec, sentence)
+    return Recipe(network | sizes, spec, sentence, tuple(kept.notes))
 
 
 def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charlm.arrays import Ids, NamedArrays
+from charlm.arrays import Flags, Ids, NamedArrays
 from charlm.config import MOST_EVALUATION, TrainSpec, steps_per_epoch, training_budget
 from charlm.corpus.corpus import Corpus
 from charlm.errors import DivergenceError, RunError
@@ -28,7 +28,7 @@ from charlm.text.batches import Window, batches, input_dropout, rare_as_unknown
 from charlm.training.memory import require_memory_for
 from charlm.training.progress import MOST_ROLLBACKS, Clock, MetricsLog, Progress, Tally
 
-INITIAL, DROPOUT, INPUT_DROPOUT = 1, 2, 3  # uses of random numbers; with 0 for batches, one seed gives independent rows
+INITIAL, DROPOUT, INPUT_DROPOUT = 1, 2, 3  # uses of random numbers, beside those of charlm.text.batches
 SAVE_SECONDS = 60.0  # a crash loses at most this much work, or what lies between two evaluations
 
 
@@ -38,6 +38,7 @@ class WorkerWindow:
 
     inputs: Ids  # (T, B')
     targets: Ids  # (T, B')
+    begins: Flags | None  # (T, B'): where a record begins
     masks: Masks | None
     starts_epoch: bool
     learning_rate: float
@@ -112,6 +113,7 @@ class Coordinator:
             WorkerWindow(
                 inputs=inputs[:, share],
                 targets=window.targets[:, share],
+                begins=None if window.begins is None else window.begins[:, share],
                 masks=masks and tuple(mask[share] for mask in masks),
                 starts_epoch=window.starts_epoch,
                 learning_rate=self._learning_rate,

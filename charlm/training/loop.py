@@ -66,7 +66,7 @@ def training_loop(workers: Workers, coordinator: Coordinator | None) -> Generato
         if window.starts_epoch:
             state = model.zero_state(window.inputs.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):  # the coordinator finds divergence
-            logits, state, tape = model.forward(params, window.inputs, state, masks=window.masks)
+            logits, state, tape = model.forward(params, window.inputs, state, masks=window.masks, begins=window.begins)
             nats, dlogits = cross_entropy(logits, window.targets)
             model.backward(params, tape, dlogits, grads)
             nats = workers.average(grads.flat, nats, window.weight)

@@ -66,10 +66,19 @@ def configuration(corpus: Corpus, model: ModelSpec, spec: TrainSpec) -> dict[str
             "sources": list(corpus.sources),
             "sha256": corpus.sha256,
             "characters": len(corpus.ids),
+            "training_characters": len(training_ids),
+            **_held_out(corpus, spec),
         },
         "model": asdict(model),
         "training": asdict(spec),
     }
+
+
+def _held_out(corpus: Corpus, spec: TrainSpec) -> dict[str, Any]:
+    """What identifies the text to validate on, if it is another one."""
+    if spec.validation != "files" or corpus.held_out is None:
+        return {}
+    return {"validation": {"sources": list(corpus.held_out.sources), "sha256": corpus.held_out.sha256}}
 
 
 def surroundings() -> dict[str, Any]:

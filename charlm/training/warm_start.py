@@ -28,6 +28,7 @@ from charlm.runs.config import file_names
 from charlm.runs.find import containing_run
 from charlm.runs.run import Run
 from charlm.scoring.score import score_ids
+from charlm.text.joined import Records
 from charlm.text.vocabulary import Vocabulary
 from charlm.trained_model import TrainedModel
 from charlm.training.auto_config import choose
@@ -138,7 +139,13 @@ def _corpus_of(checkpoint: Path) -> dict[str, Any] | None:
     run = containing_run(checkpoint)
     if run is None:
         return None
-    return {**run.config["corpus"], "val_fraction": run.spec.val_fraction, "val_limit": run.spec.val_limit}
+    spec = run.spec
+    return {
+        **run.config["corpus"],
+        "split": spec.validation,
+        "val_fraction": spec.val_fraction,
+        "val_limit": spec.val_limit,
+    }
 
 
 def _old_nats(corpus: dict[str, Any] | None, checkpoint: Checkpoint) -> tuple[float | None, str]:
@@ -149,12 +156,18 @@ def _old_nats(corpus: dict[str, Any] | None, checkpoint: Checkpoint) -> tuple[fl
     if STANDARD_INPUT in sources:
         return None, "it came from standard input"
     try:
-        found = read_corpus(sources)
-        spec = TrainSpec(val_fraction=corpus["val_fraction"], val_limit=corpus["val_limit"])
+        found = read_corpus(sources, validation=file_names(corpus.get("validation", {}).get("sources", [])))
+        spec = TrainSpec(
+            validation=corpus.get("split", TrainSpec.validation),
+            val_fraction=corpus["val_fraction"],
+            val_limit=corpus["val_limit"],
+        )
         _, ids = found.split(spec)
     except CharlmError as error:
         return None, str(error)
     if found.sha256 != corpus["sha256"]:
         return None, f"{', '.join(sources)} holds another text now"
-    ids = checkpoint.vocabulary.encode(found.vocabulary.characters, unknown=True)[ids]
-    return score_ids(Network.of(checkpoint), ids).nats_per_char, ""
+    known = checkpoint.vocabulary
+    table = np.append(known.encode(found.vocabulary.characters, unknown=True), known.unknown)
+    read = ids.mapped(table) if isinstance(ids, Records) else table[ids[:]]
+    return score_ids(Network.of(checkpoint), read).nats_per_char, ""
