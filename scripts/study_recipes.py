@@ -127,6 +127,7 @@ def compare(text: str, settings: list[str], seeds: int, folder: Path) -> None:
             schedule, initialisation = (
                 {name: given.pop(name) for name in names & set(given)} for names in (OF_SCHEDULE, OF_INITIALISATION)
             )
+            given = {"validation": "tail", **given}  # the protocol of published figures
             chosen = charlm.choose(corpus, given.pop("preset", None), rng_seed=seed, **given)
             run = charlm.new_run(corpus, folder / f"run {number} {seed}", chosen.training, **chosen.network)
             with changed(schedule, initialisation):

@@ -141,7 +141,7 @@ def test_verdicts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.config["training"] |= {"steps": None, "minutes": 3.0, "epochs": 9.0}
     ended = verdict_on(run, monkeypatch, validation_nats=1.7, seconds=20.0, epochs=9.0)  # its minutes were not used up
     assert ended.endswith(": the n-gram does better.")
-    run.config["corpus"]["characters"] = 20_000
+    run.config["corpus"]["training_characters"] = 18_000
     assert verdict_on(run, monkeypatch, validation_nats=1.7).endswith(": the n-gram does better on a text this small.")
     rough = verdict_on(run, monkeypatch, replace(SOME, characters=40))
     assert "bzip2" not in rough and rough.endswith("Only 40 characters were scored, so this is a rough measure.")

@@ -12,7 +12,7 @@ from charlm.cli.arguments import mix_option, run_and_files, show_mix
 from charlm.cli.score_report import show_list, show_total
 from charlm.predict.dynamic_evaluation import MOST_RATE, USUAL_RATE
 from charlm.scoring.ranking import MEASURES
-from charlm.scoring.units import RESETS_OF_STATE, UNITS
+from charlm.scoring.units import RESETS_OF_STATE, UNITS, usual_reset
 
 
 @click.command("score", short_help="Measure how well a model predicts a text.")
@@ -26,10 +26,9 @@ from charlm.scoring.units import RESETS_OF_STATE, UNITS
 )
 @click.option(
     "--reset",
-    default="file",
-    show_default=True,
     type=click.Choice(RESETS_OF_STATE),
-    help="When the state of the model is reset: never, at each file, or at each line.",
+    help="When the state of the model is reset: never, at each file, or at each line.  [default: file; line for a "
+    "model that was trained on records]",
 )
 @click.option(
     "--by",
@@ -63,7 +62,7 @@ from charlm.scoring.units import RESETS_OF_STATE, UNITS
 def command(
     arguments: tuple[str, ...],
     per: str,
-    reset: str,
+    reset: str | None,
     by: str,
     top: int | None,
     sort: bool,
@@ -97,6 +96,9 @@ def command(
         raise click.UsageError("--html shows the model without --adapt: leave one out")
     page = SurprisalPage(html) if html else None
     model = load(run, mix=mix)
+    reset = reset or usual_reset(model)
+    if adapt and reset == "line":
+        raise click.UsageError("--adapt learns across lines, and this model reads each on its own: add --reset file")
     texts, unseen = _Kept(read_texts(files or ["-"])), Unseen(model.vocabulary)
     sources = unseen.of(page.of(texts) if page else texts)
     found = entries(model, sources, "file" if per == "total" else per, reset=reset, adapt=adapt or 0.0)

@@ -180,13 +180,11 @@ def _window(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option(
     "--validation",
     multiple=True,
-    default=[AUTO],
-    show_default=AUTO,
     metavar="HOW|FILE",
     type=click.Path(),
     help="What to validate on. tail: the end of the text; blocks: pieces across the text, and of every file; records: "
     "lines, chosen by their content, where each line is a text of its own, such as a name; auto: what suits the text; "
-    "or another text, which can be given several times.",
+    f"or another text, which can be given several times.  [default: {AUTO}]",
 )
 @click.option(
     "--val-fraction",

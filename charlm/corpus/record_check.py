@@ -19,7 +19,7 @@ from charlm.arrays import Ids, UnsignedIds
 from charlm.corpus.validation import line_edges
 from charlm.text.vocabulary import Vocabulary
 
-LEAST_LINES = 100
+LEAST_LINES = 100  # distinct ones
 LONGEST_MEAN = 160  # characters of a line; beyond, lines are paragraphs
 MOST_EMPTY = 0.01  # share of lines; empty lines separate the parts of a text
 MOST_INDENTED = 0.05  # share of lines that begin with a space, which continue others
@@ -36,7 +36,7 @@ def is_list_of_records(ids: UnsignedIds, vocabulary: Vocabulary) -> bool:
         return False
     parts = [ids] if len(ids) <= 2 * LOOKED_AT else [ids[:LOOKED_AT], ids[-LOOKED_AT:]]
     edges = [line_edges(part, newline) for part in parts]
-    if any(len(starts) < LEAST_LINES for starts, _ in edges):
+    if any(len(starts) < LEAST_LINES for starts, _ in edges) or _are_few(parts[0], *edges[0]):
         return False
     lengths = np.concatenate([ends - starts for starts, ends in edges])
     firsts = [part[starts] for part, (starts, _) in zip(parts, edges, strict=True)]
@@ -52,6 +52,16 @@ def is_list_of_records(ids: UnsignedIds, vocabulary: Vocabulary) -> bool:
     beginning = np.concatenate([first[:-1] for first in firsts]).astype(np.intp)
     following = np.concatenate([first[1:] for first in firsts]).astype(np.intp)
     return not _tells(beginning, np.concatenate([last[:-1] for last in lasts]), following)
+
+
+def _are_few(ids: Ids, starts: Ids, ends: Ids) -> bool:
+    """Whether there are fewer than LEAST_LINES distinct lines."""
+    distinct = set()
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        distinct.add(ids[start:end].tobytes())
+        if len(distinct) >= LEAST_LINES:
+            return False
+    return True
 
 
 def _kinds(vocabulary: Vocabulary) -> Ids:

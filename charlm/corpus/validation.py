@@ -34,7 +34,7 @@ def split(
     file_starts: Sequence[int] = (0,),
     held_out: UnsignedIds | None = None,
 ) -> tuple[IdsLike, IdsLike]:
-    """The ids to train on and those for validation, at most `spec.val_limit`.
+    """The ids to train on and those for validation, at most `spec.val_limit`, of records about as many.
 
     Both are `Records` for validation "records". ids: (N,). file_starts: where each file begins. held_out: the text of
     validation "files". Raises CorpusError if a part would be too short: 2 characters to train on and 1 to evaluate are
@@ -103,11 +103,14 @@ def _records(ids: UnsignedIds, spec: TrainSpec, vocabulary: Vocabulary) -> tuple
         raise CorpusError("validation by records needs two lines or more: use --validation tail for this text")
     hashes = _hashes(ids, starts, ends, vocabulary)
     share = min(spec.val_fraction, spec.val_limit / len(ids))
-    chosen = hashes < np.uint64(share * 2.0**64)
-    if chosen.all() or not chosen.any():
-        chosen = hashes == hashes.min()
-    if chosen.all():
+    distinct, which = np.unique(hashes, return_inverse=True)
+    if len(distinct) < 2:
         raise CorpusError("all lines of this text are the same: there is nothing to validate on; use another text")
+    sizes = np.bincount(which, ends - starts)  # of each distinct line with all its copies
+    chosen = (distinct < np.uint64(share * 2.0**64)) & (sizes <= share * len(ids))
+    if chosen.all() or not chosen.any():
+        chosen = np.arange(len(distinct)) == sizes.argmin()
+    chosen = chosen[which]
     training, validation = (Records(ids, starts[part], ends[part], newline) for part in (~chosen, chosen))
     return training, validation
 

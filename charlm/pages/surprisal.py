@@ -19,6 +19,7 @@ from charlm.pages.frame import asset, page
 from charlm.pages.style import level_rules
 from charlm.plotting.colours import SURPRISAL_DARK, SURPRISAL_LIGHT
 from charlm.predict.predictor import likeliest
+from charlm.scoring.units import usual_reset
 from charlm.text.pieces import Source, lines_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class SurprisalPage:
         """The same texts; their beginning is kept for the page while they are read."""
         return self.excerpt.of(texts)
 
-    def write(self, model: TrainedModel, *, reset: str = "file") -> str:
+    def write(self, model: TrainedModel, *, reset: str | None = None) -> str:
         """Write the page; returns a message about it. reset: as in `charlm.scoring.units.entries`."""
         note = _note(self.excerpt)
         write_atomic(self.output, surprisal_page(model, self.excerpt.texts, reset=reset, note=note))
@@ -66,9 +67,11 @@ class _Expectations(NamedTuple):
     probabilities: Floats  # (N, k): of these
 
 
-def surprisal_page(model: TrainedModel, texts: Sequence[ShownText], *, reset: str = "file", note: str = "") -> bytes:
+def surprisal_page(
+    model: TrainedModel, texts: Sequence[ShownText], *, reset: str | None = None, note: str = ""
+) -> bytes:
     """The page as UTF-8; see `SurprisalPage`. note: a remark on the text, such as how much of it is shown."""
-    expected = _expectations(model, [shown.text for shown in texts], reset)
+    expected = _expectations(model, [shown.text for shown in texts], reset or usual_reset(model))
     text = "".join(shown.text for shown in texts)
     known = set(model.vocabulary.characters)
     levels = np.minimum(expected.bits.astype(int), LEVELS - 1)

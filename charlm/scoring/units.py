@@ -22,6 +22,8 @@ RESETS_OF_STATE = ("never", "file", "line")
 class Model(Protocol):
     """What can score pieces of text: a `charlm.TrainedModel`."""
 
+    reads_records: bool
+
     def surprisals(self, pieces: Iterable[str], *, reset: bool = False, adapt: float = 0.0) -> Iterator[Floats]:
         """The nats (N,) of the characters of every piece."""
 
@@ -51,14 +53,16 @@ _Scored: TypeAlias = Iterator[tuple[_Piece, Floats, Floats | None]]
 
 
 def entries(
-    model: Model, texts: Iterable[Source], per: str = "file", *, reset: str = "file", adapt: float = 0.0
+    model: Model, texts: Iterable[Source], per: str = "file", *, reset: str | None = None, adapt: float = 0.0
 ) -> Iterator[Entry]:
     """Score texts, and yield one entry per unit, in order and at bounded memory.
 
     per: "file", "line" or "char". reset: where the state starts again: "never" reads all texts as one, "file" each from
-    its beginning, "line" every line. adapt: above 0, the learning rate of a second reading that adapts to the text,
-    for `Entry.adapted`. Raises SpecError, and CorpusError for a source that is not text.
+    its beginning, "line" every line; by default "line" for a model of records, else "file". adapt: above 0, the
+    learning rate of a second reading that adapts to the text, for `Entry.adapted`. Raises SpecError, and CorpusError
+    for a source that is not text.
     """
+    reset = reset or usual_reset(model)
     for name, value, choices in (("per", per, UNITS), ("reset", reset, RESETS_OF_STATE)):
         if value not in choices:
             raise SpecError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
@@ -73,6 +77,11 @@ def entries(
         else:
             for piece, nats, adapted in scored:
                 yield from _characters(piece, nats, adapted)
+
+
+def usual_reset(model: Model) -> str:
+    """Where the state of a model starts again if nothing else is asked for."""
+    return "line" if model.reads_records else "file"
 
 
 def _pieces(texts: Iterable[Source], by_line: bool, empty_first: bool) -> Iterator[_Piece]:

@@ -31,7 +31,7 @@ UNLIKE = 1.3  # times the nats of the rest; continuous texts come to 0.9 to 1.25
 CLEAR = 4.0  # standard errors of the difference
 COPIED = 0.2  # share of the validation part in lines that the training part has, too
 LONG_LINE = 30  # characters; shorter lines may be equal by chance
-MOST_COMPARED = 2**26  # characters of the training part
+MOST_COMPARED = 2**24  # characters of the training part; all pages of a mapped file that are read count as memory
 READ = 2**20  # characters at a time
 
 
@@ -75,7 +75,8 @@ def _chosen(corpus: Corpus, spec: TrainSpec) -> ValidationChoice:
                 "are kept for validation (--validation tail: one continuous text)"
             ],
         )
-    if len(corpus.starts) > 1:
+    across = corpus.split(replace(spec, validation="blocks"))[0]
+    if len(corpus.starts) > 1 and isinstance(across, Joined):  # long enough for a block
         return ValidationChoice(
             "blocks",
             [
