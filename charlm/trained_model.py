@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -126,13 +126,26 @@ class TrainedModel:
         rngs = [np.random.default_rng([rng_seed, number]) for number in numbers]
         return samples(self.predictor(), self.vocabulary, seed, spec or SampleSpec(**choices), rngs)
 
-    def score(self, text: str | Iterable[str]) -> Score:
-        """How well the model predicts a text, or a text in pieces, at bounded memory: characters, nats and bits.
+    @overload
+    def score(self, text: str) -> Score: ...  # type: ignore[overload-overlap] # a str is meant first
+    @overload
+    def score(self, text: Iterable[str]) -> list[Score]: ...
+    def score(self, text: str | Iterable[str]) -> Score | list[Score]:
+        """How well the model predicts a text: characters, nats and bits. For several texts, the score of each.
 
-        It is read from its beginning, after a newline, by a model of records every line; every character has a
-        probability, unknown ones too.
+        Each text is read from its own beginning, after a newline, by a model of records every line; every character
+        has a probability, unknown ones too. The pieces of one text are for `score_pieces`. Raises TypeError for
+        anything but strings.
         """
-        pieces = [text] if isinstance(text, str) else text
+        if isinstance(text, str):
+            return self.score_pieces([text])
+        texts = list(map(_string, text))
+        if self.reads_records:
+            return [self.score_pieces([one]) for one in texts]
+        return [total([nats]) for nats in self.surprisals(texts, reset=True)]
+
+    def score_pieces(self, pieces: Iterable[str]) -> Score:
+        """The score of one text that comes in pieces, at bounded memory: each is read on from the one before."""
         parts = lines_of(pieces) if self.reads_records else in_blocks(pieces, BLOCK)
         return total(self.surprisals(parts, reset=self.reads_records))
 
@@ -197,6 +210,12 @@ class TrainedModel:
         that the vocabulary does not have, taken together. state: of `read`; by default, that of an empty text.
         """
         return (state or self.read("")).probabilities
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected strings, one for each text, and {value!r:.40} came: convert it with str() first")
+    return value
 
 
 def load(target: str | Path | None = None, *, mix: bool = False) -> TrainedModel:

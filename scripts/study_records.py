@@ -1,10 +1,10 @@
 """Lists of names, words, molecules and log entries: read as records, or in the plain way, as one text?
 
     python scripts/study_records.py lists FOLDER
-    python scripts/study_records.py compare LIST... [--minutes 0.5] [--seeds 3]
+    python scripts/study_records.py compare LIST... [--epochs 12] [--seeds 3]
 
-`lists` makes four sorted lists: the 4,000 most common last names of the United States, 20,000 German words, 20,000
-molecules (SMILES), all from pinned packages of which nothing is run, and 10,000 log lines that it makes itself.
+`lists` makes four sorted lists: the 4,000 most common last names of the United States, 10,000 German words, 5,000
+molecules (SMILES), all from pinned packages of which nothing is run, and 4,000 log lines that it makes itself.
 `compare` takes a tenth of the lines away, at random, trains on the rest in both ways, and scores the lines taken away:
 nats per character, line ends included, each line from its own beginning, and for the plain way also as one text.
 docs/recipes.md has the table.
@@ -32,7 +32,7 @@ import charlm
 from charlm import TrainedModel
 from charlm.training.loop import train_steps
 
-NAMES, WORDS, MOLECULES, ENTRIES = 4000, 20_000, 20_000, 10_000
+NAMES, WORDS, MOLECULES, ENTRIES = 4000, 10_000, 5000, 4000
 HELD_OUT = 0.1
 PACKAGES = {"names": "names==0.3.0", "words": "pyspellchecker==0.8.4", "molecules": "molsets==0.3.1"}
 WAYS = {"records": "records", "plain": "tail"}
@@ -107,10 +107,10 @@ def scored(model: TrainedModel, lines: list[str], alone: bool) -> float:
     return sum(float(nats.sum()) for nats in model.surprisals(lines, reset=alone)) / sum(map(len, lines))
 
 
-def results(training: Path, held_out: list[str], way: str, minutes: float, seed: int, folder: Path) -> list[Result]:
+def results(training: Path, held_out: list[str], way: str, epochs: float, seed: int, folder: Path) -> list[Result]:
     """Train in one way; the result for lines read alone, and for the plain way for lines read as one text."""
     corpus = charlm.read_corpus(training)
-    chosen = charlm.choose(corpus, minutes=minutes, rng_seed=seed, validation=WAYS[way])
+    chosen = charlm.choose(corpus, epochs=epochs, rng_seed=seed, validation=WAYS[way])
     run = charlm.new_run(corpus, folder, chosen.training, **chosen.network)
     charlm.measure_baselines(run, corpus)
     for _ in train_steps(run, corpus):
@@ -123,7 +123,7 @@ def results(training: Path, held_out: list[str], way: str, minutes: float, seed:
     ]
 
 
-def compare(path: Path, minutes: float, seeds: int) -> None:
+def compare(path: Path, epochs: float, seeds: int) -> None:
     """Print a row of medians for a list."""
     lines = path.read_text("utf-8").splitlines(keepends=True)
     held_out = random.Random(0).sample(lines, round(len(lines) * HELD_OUT))
@@ -134,7 +134,7 @@ def compare(path: Path, minutes: float, seeds: int) -> None:
         training.write_text("".join(line for line in lines if line not in away), "utf-8")
         for way in WAYS:
             found[way] = [
-                results(training, held_out, way, minutes, seed, Path(place) / f"{way} {seed}") for seed in range(seeds)
+                results(training, held_out, way, epochs, seed, Path(place) / f"{way} {seed}") for seed in range(seeds)
             ]
     cells = []
     for way, number in (("records", 0), ("plain", 0), ("plain", 1)):
@@ -150,7 +150,7 @@ def main() -> None:
     commands.add_parser("lists").add_argument("folder", type=Path)
     comparing = commands.add_parser("compare")
     comparing.add_argument("lists", nargs="+", type=Path)
-    comparing.add_argument("--minutes", type=float, default=0.5)
+    comparing.add_argument("--epochs", type=float, default=12)
     comparing.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
     if asked.command == "lists":
@@ -163,7 +163,7 @@ def main() -> None:
     print("| list | lines | records | plain, each line alone | plain, as one text |")
     print("| --- | --- | --- | --- | --- |")
     for path in asked.lists:
-        compare(path, asked.minutes, asked.seeds)
+        compare(path, asked.epochs, asked.seeds)
 
 
 if __name__ == "__main__":

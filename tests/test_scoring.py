@@ -186,12 +186,28 @@ def test_perplexity() -> None:
 
 def test_an_empty_text() -> None:
     """Law: no characters, no nats, and no rate."""
-    empties: tuple[str | list[str], ...] = ("", [], ["", ""])
-    for empty in empties:
-        result = load(trained_run()).score(empty)
+    model = load(trained_run())
+    for result in (model.score(""), model.score_pieces([]), model.score_pieces(["", ""]), *model.score(["", ""])):
         assert (result.characters, result.nats) == (0, 0.0)
         assert math.isnan(result.nats_per_char) and math.isnan(result.bits_per_char)
         assert math.isnan(result.perplexity)
+
+
+def test_several_texts_have_a_score_each() -> None:
+    """Law: a sequence gives the scores of its texts, each from its own beginning, in any kind of sequence; one that
+    holds something else is refused.
+    """
+    model = load(trained_run())
+    texts = ["The lantern burns.", "", "Milano\nRoma\n"]
+    alone = [model.score(text) for text in texts]
+    for several in (texts, tuple(texts), np.array(texts), iter(texts), dict.fromkeys(texts)):
+        found = model.score(several)
+        assert [one.characters for one in found] == [one.characters for one in alone]
+        assert [one.nats for one in found] == pytest.approx([one.nats for one in alone], rel=1e-6)
+    assert model.score([]) == []
+    for wrong in (b"The", ["The", 3.0], ["The", None]):
+        with pytest.raises(TypeError, match="expected strings"):
+            model.score(wrong)  # type: ignore[arg-type]
 
 
 def test_every_character_has_a_probability() -> None:
@@ -269,7 +285,7 @@ def test_bits_of_a_text_are_those_of_its_characters(
         sums = [
             sum(float(nats.sum()) for nats in model.surprisals(pieces)) / math.log(2),
             float(model.surprisal(text).sum()) / math.log(2),
-            model.score(pieces).bits,
+            model.score_pieces(pieces).bits,
         ]
     assert sums == pytest.approx([straight.bits] * 3, abs=1e-6 * max(1, len(text)))
 
