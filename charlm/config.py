@@ -17,7 +17,9 @@ from charlm.text.batches import windows_per_epoch
 
 MINUTES = 3.0  # the budget if none is set
 MOST_MINUTES = 1e9
-MOST_EVALUATION = 0.25  # of a budget in minutes goes into evaluations; the last one always takes place
+EVALUATIONS = 20  # over a whole budget, if they take no more than MOST_EVALUATION of it; LEAST_EVALUATIONS at least
+MOST_EVALUATION, LEAST_EVALUATIONS = 0.05, 2
+EVALUATION = 1 / 3  # time to evaluate a character, relative to training on it
 MOST_FLOAT = sys.float_info.max  # whole numbers beyond it are valid JSON, but arithmetic overflows
 MOST_STEPS = 2.0**62
 
@@ -41,8 +43,9 @@ class TrainSpec:
     val_fraction: the share that is kept, but at most `val_limit` characters. rng_seed: all random numbers follow from
     it. workers: processes that share the batch; None chooses a number that suits the network, the batch and this
     machine. keep: numbered checkpoints to keep beside the last and the best, one per evaluation. evaluations, reports:
-    how many validation losses and how many training losses are recorded over a whole budget; evaluations are skipped
-    if they would take more than a quarter of the minutes.
+    how many validation losses and how many training losses are recorded over a whole budget; without a number there are
+    EVALUATIONS, or fewer if they would take more than a twentieth of the time. evaluate_every: updates from one
+    evaluation to the next, in place of a number of them.
     """
 
     REDUCTIONS: ClassVar = ("mean", "sum")
@@ -74,13 +77,15 @@ class TrainSpec:
     rng_seed: int = 0
     workers: int | None = None
     keep: int = 0
-    evaluations: int = 20
+    evaluations: int | None = None
+    evaluate_every: int | None = None
     reports: int = 200
 
     def __post_init__(self) -> None:
-        for name in ("batch", "window", "val_limit", "evaluations", "reports"):
+        for name in ("batch", "window", "val_limit", "reports", "evaluations", "evaluate_every"):
             value = getattr(self, name)
-            _require(_is_count(value) and value >= 1, name, "a whole number of at least 1", value)
+            is_left_open = value is None and name in ("evaluations", "evaluate_every")
+            _require(is_left_open or (_is_count(value) and value >= 1), name, "a whole number of at least 1", value)
         for name in ("learning_rate", "clip_norm", "clip_value", "minutes", "steps", "epochs", "patience"):
             value = getattr(self, name)
             _require(value is None or 0 < value <= MOST_FLOAT, name, "a number above 0", value)
@@ -176,6 +181,20 @@ def training_budget(spec: TrainSpec, training_characters: int) -> Budget:
         minutes=spec.resolved.minutes,
         steps_per_epoch=steps_per_epoch(spec, training_characters),
     )
+
+
+def planned_evaluations(spec: TrainSpec, budget: Budget, validation_characters: int) -> int:
+    """How many evaluations a budget has room for.
+
+    It follows from characters and not from the clock, so that a resumed run evaluates at the same updates. Of a budget
+    in minutes alone the clock takes its share away.
+    """
+    if spec.evaluations is not None:
+        return spec.evaluations
+    if budget.steps is None:
+        return EVALUATIONS
+    affordable = MOST_EVALUATION * budget.steps * spec.batch * spec.window / (EVALUATION * validation_characters)
+    return max(LEAST_EVALUATIONS, int(min(EVALUATIONS, affordable)))
 
 
 def _is_count(value: object) -> bool:

@@ -52,7 +52,7 @@ TINY_OPTIONS = (
     *("--dropout", "0", "--input-dropout", "0", "--patience", "0", "--steps", "24"),
 )
 CONFIG = {"model": {}, "training": {}, "corpus": {"name": "x", "sources": [], "sha256": "", "characters": 9}}
-WALL_CLOCK = {"seconds", "chars_per_second", "report_seconds"}
+WALL_CLOCK = {"seconds", "evaluation_seconds", "chars_per_second", "report_seconds"}
 
 CELLS: dict[str, dict[str, Any]] = {  # fields of ModelSpec
     "gru": {},

@@ -31,7 +31,7 @@ from runs import (
 
 import charlm
 from charlm import summary
-from charlm.config import MOST_EVALUATION, TrainSpec, training_length
+from charlm.config import MOST_EVALUATION, Budget, TrainSpec, planned_evaluations, training_length
 from charlm.corpus.corpus import Corpus, read_corpus
 from charlm.errors import CorpusError, DivergenceError, RunError, SpecError, StorageError
 from charlm.optim.schedules import Schedule
@@ -44,6 +44,7 @@ from charlm.training import coordinator
 from charlm.training.coordinator import SAVE_SECONDS
 from charlm.training.loop import train_steps
 from charlm.training.new_run import new_run
+from charlm.training.report import summary
 from charlm.training.resume import change_budget
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -346,7 +347,7 @@ def test_the_number_of_evaluations_and_reports(
 
 
 def test_evaluations_leave_time_to_train(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: where they would take over a quarter of the minutes, some are skipped, but never the last one."""
+    """Law: where they would take over a twentieth of the minutes, some are skipped, but never the last one."""
     seconds, taken = 1.0, 0.1
     clock = HandClock(monkeypatch, 0.01)
 
@@ -355,10 +356,14 @@ def test_evaluations_leave_time_to_train(corpus: Corpus, tmp_path: Path, monkeyp
         return Score(1, 2.0)
 
     monkeypatch.setattr(coordinator, score_ids.__name__, slow)
-    run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=None, minutes=seconds / 60, evaluations=20))
+    run = tiny_run(tmp_path / "run", corpus, replace(TINY, steps=None, minutes=seconds / 60, evaluations=None))
     *_, last = train_steps(run, corpus)
     count = len([record for record in run.metrics() if record["split"] == "validation"])
     assert last.evaluated and 2 <= count <= 2 + seconds * MOST_EVALUATION / taken
+    figures = summary(run)
+    assert figures["evaluation_seconds"] == pytest.approx(count * taken, rel=0.3)
+    updating = figures["seconds"] - figures["evaluation_seconds"]
+    assert figures["chars_per_second"] == pytest.approx(figures["characters"] / updating, rel=0.01)
     by_steps = run_to_end(tiny_run(tmp_path / "steps", corpus, replace(TINY, steps=8, evaluations=8)), corpus)
     assert len([record for record in by_steps.metrics() if record["split"] == "validation"]) == 8
 
@@ -401,3 +406,25 @@ def test_too_short_a_text_makes_no_run(tmp_path: Path) -> None:
     with pytest.raises(CorpusError):
         tiny_run(tmp_path / "run", read_corpus(tmp_path / "x.txt"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_short_training_evaluates_twice(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: where 20 evaluations would take more than a twentieth of the updates, there are fewer, at least two, with
+    the last one at the end; a resumed run has them at the same updates.
+    """
+    spec = replace(TINY, evaluations=None, val_fraction=0.5, steps=6)
+    whole = run_to_end(tiny_run(tmp_path / "whole", corpus, spec), corpus)
+    at = [record["step"] for record in whole.metrics() if record["split"] == "validation"]
+    assert at == [3, 6]
+    stopped = tiny_run(tmp_path / "stopped", corpus, spec)
+    stop_at(stopped, corpus, 2)
+    run_to_end(Run.open(stopped.path), corpus)
+    assert bits_of_run(stopped) == bits_of_run(whole)
+    long = planned_evaluations(spec, Budget(10**6, None), 100)
+    assert long == 20 and planned_evaluations(replace(spec, evaluations=7), Budget(1, None), 100) == 7
+
+
+def test_evaluations_as_often_as_asked(corpus: Corpus, tmp_path: Path) -> None:
+    """Law: with evaluate_every, after every so many updates, and at the end."""
+    run = run_to_end(tiny_run(tmp_path / "run", corpus, replace(TINY, steps=11, evaluate_every=4)), corpus)
+    assert [record["step"] for record in run.metrics() if record["split"] == "validation"] == [4, 8, 11]

@@ -15,6 +15,7 @@ from charlm.cli.interrupts import Interrupts
 from charlm.cli.progress import Watcher
 from charlm.cli.train_report import show_json, show_result
 from charlm.cli.train_setup import BUDGET, NETWORK, Setup, refuse_without_effect, resume_run, start_run, starting_model
+from charlm.config import EVALUATIONS, MOST_EVALUATION
 from charlm.nn.cells import ACTIVATIONS, CELLS, RESETS
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import SHAPES
@@ -170,6 +171,13 @@ def _window(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     type=int,
     help="Evaluations in a row without improvement that end training; 0: off.  "
     f"[default: {PATIENCE}, or 0 with --steps or --epochs]",
+)
+@click.option(
+    "--evaluate-every",
+    type=int,
+    metavar="N",
+    help=f"Updates between two evaluations.  [default: {EVALUATIONS} evaluations in all, or fewer, so that they take "
+    f"at most {MOST_EVALUATION:.0%} of the time]",
 )
 @click.option(
     "--keep",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from charlm.config import MINUTES, MOST_EVALUATION, MOST_FLOAT, TrainSpec
+from charlm.config import EVALUATION, EVALUATIONS, MINUTES, MOST_EVALUATION, MOST_FLOAT, TrainSpec
 from charlm.corpus.corpus import Corpus
 from charlm.errors import SpecError
 from charlm.nn.model import ModelSpec
@@ -57,9 +57,8 @@ SMALL_BATCH = 16  # the smallest if time ends training, because a smaller one tr
 LEAST_UPDATES = 300  # for texts of any length; the first 50 warm up
 WINDOWS = 75  # per epoch, at least; a short text gets a smaller batch, and then shorter windows
 PER_WORKER = 0.75  # speed of each of several workers, relative to one: they share the memory and synchronise
-EVALUATION = 1 / 3  # time to evaluate a character, relative to training on it
 PASSES = 18.0  # over a text; more passes overfit
-PATIENCE = 6  # of TrainSpec.evaluations, 20
+PATIENCE = 6  # of EVALUATIONS, 20
 EASE, STRESS = 2.0, 25.0  # strain from which input dropout, and dropout, are used
 TRAINING = {field.name for field in fields(TrainSpec)}
 BUDGET = {"minutes", "steps", "epochs"}
@@ -215,7 +214,7 @@ class _Readable:
 
     def __init__(self, spec: TrainSpec, characters: int, validation: int, work: float | None) -> None:
         self._spec = spec
-        self._evaluations = EVALUATION * validation * spec.evaluations
+        self._evaluations = EVALUATION * validation * (spec.evaluations or EVALUATIONS)
         counts = [MOST_FLOAT]
         if spec.epochs is not None:
             counts.append(spec.epochs * characters)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.arrays import Flags, Ids, NamedArrays
-from charlm.config import MOST_EVALUATION, TrainSpec, steps_per_epoch, training_budget
+from charlm.config import MOST_EVALUATION, TrainSpec, planned_evaluations, steps_per_epoch, training_budget
 from charlm.corpus.corpus import Corpus
 from charlm.errors import DivergenceError, RunError
 from charlm.nn.model import CharLM, ModelSpec
@@ -64,6 +64,7 @@ class Coordinator:
         self._shares = workers.shares(spec.batch)
         self._threads = threads
         self._budget = training_budget(spec, len(self._training_ids))
+        self._evaluations = planned_evaluations(spec, self._budget, len(self._validation_ids))
         self._schedule = Schedule(spec.peak_learning_rate, spec.schedule, spec.warmup)
         self._read_as = rare_as_unknown(corpus.once, corpus.vocabulary.unknown) if spec.rare_as_unknown else None
         self._tally = Tally()
@@ -89,7 +90,8 @@ class Coordinator:
         before = self._tally
         state, tally = self._restored(only_best=self._has_begun)
         if self._has_begun:  # everything goes back, except the time that was spent; the learning rate is halved
-            tally.seconds, tally.rollbacks = before.seconds, before.rollbacks + 1
+            tally.seconds, tally.evaluation_seconds = before.seconds, before.evaluation_seconds
+            tally.rollbacks = before.rollbacks + 1
         vars(self._tally).update(asdict(tally))
         if not self._has_begun:
             self.run.forget_metrics_after(tally.step)
@@ -131,9 +133,7 @@ class Coordinator:
         self._nats, self._norm = nats, norm
         self._log.count(nats, self._clock.seconds)
         before, self._share = self._share, self._budget.share(self._tally.step, self._tally.seconds)
-        self._is_evaluated = _passes(before, self._share, self.spec.evaluations) and (
-            self._share == 1 or self._clock.seconds >= self._paused_until
-        )
+        self._is_evaluated = self._is_due(before)
         loss = self._evaluate() if self._is_evaluated else 0.0
         self._rolls_back = self._has_diverged(loss)
         if self._rolls_back:
@@ -204,14 +204,24 @@ class Coordinator:
             restore_damaged_files(self.run, point, is_best)
         return kept.state, tally
 
+    def _is_due(self, before: float) -> bool:
+        """Whether it is time to evaluate; before: the used share of the budget before this update."""
+        if self._share == 1:
+            return True
+        if self.spec.evaluate_every is not None:
+            return self._tally.step % self.spec.evaluate_every == 0
+        return _passes(before, self._share, self._evaluations) and self._clock.seconds >= self._paused_until
+
     def _evaluate(self) -> float:
         """The loss on the validation part."""
         began = self._clock.seconds
         with blas_threads(self._threads):  # the other workers wait meanwhile
             network = Network(self._model, self._params, self._vocabulary.start)
             loss = score_ids(network, self._validation_ids).nats_per_char
-        if self._budget.seconds is not None:
-            self._paused_until = self._clock.seconds + (self._clock.seconds - began) * (1 / MOST_EVALUATION - 1)
+        taken = self._clock.seconds - began
+        self._tally.evaluation_seconds += taken
+        if self._budget.seconds is not None and self.spec.evaluations is None:
+            self._paused_until = self._clock.seconds + taken * (1 / MOST_EVALUATION - 1)
         return loss
 
     def _has_diverged(self, loss: float) -> bool:

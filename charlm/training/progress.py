@@ -33,9 +33,10 @@ class Tally:
 
     step: int = 0
     seconds: float = 0.0
+    evaluation_seconds: float = 0.0  # of them, spent on evaluations
     report_nats: float = 0.0  # sum over the updates since the last report
     report_steps: int = 0
-    report_seconds: float = 0.0  # when the last report was made
+    report_seconds: float = 0.0  # spent on updates until the last report
     evaluation_nats: float = 0.0  # sum over the updates since the last evaluation
     evaluation_steps: int = 0
     chars_per_second: float = 0.0  # between the last two reports
@@ -117,10 +118,11 @@ class MetricsLog:
     def report(self, learning_rate: float, norm: float) -> None:
         """Write the training loss."""
         tally = self.tally
-        elapsed = max(tally.seconds - tally.report_seconds, 1e-9)
+        updating = tally.seconds - tally.evaluation_seconds
+        elapsed = max(updating - tally.report_seconds, 1e-9)
         tally.chars_per_second = tally.report_steps * self._characters_per_step / elapsed
         self._write("train", tally.report_nats / tally.report_steps, learning_rate, norm)
-        tally.report_nats, tally.report_steps, tally.report_seconds = 0.0, 0, tally.seconds
+        tally.report_nats, tally.report_steps, tally.report_seconds = 0.0, 0, updating
 
     def evaluation(self, nats: float, learning_rate: float, norm: float) -> bool:
         """Write a validation loss; returns whether it is the best so far."""

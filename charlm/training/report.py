@@ -38,13 +38,16 @@ def summary(run: Run) -> dict[str, Any]:
         "epochs": round(tally.step / per_epoch, 4),
         "characters": characters,
         "seconds": round(tally.seconds, 3),
+        "evaluation_seconds": round(tally.evaluation_seconds, 3),
         "train_nats": tally.train_nats,
         "validation_nats": tally.best_nats,
         "validation_bpc": tally.best_nats / math.log(2) if tally.best_nats is not None else None,
         "best_step": tally.best_step,
         "parameters": model.parameters,
         "vocabulary": model.vocabulary - 1,  # without the unknown character
-        "chars_per_second": round(characters / max(tally.seconds, 1e-9)) if tally.seconds else None,
+        "chars_per_second": round(characters / max(tally.seconds - tally.evaluation_seconds, 1e-9))
+        if tally.seconds
+        else None,
         "baselines": asdict(baselines) if baselines else None,
         "mix": asdict(mix) if mix else None,
     }
