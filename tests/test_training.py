@@ -44,7 +44,6 @@ from charlm.training import coordinator
 from charlm.training.coordinator import SAVE_SECONDS
 from charlm.training.loop import train_steps
 from charlm.training.new_run import new_run
-from charlm.training.report import summary
 from charlm.training.resume import change_budget
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
