@@ -40,13 +40,16 @@ from charlm import change_workers, summary, train
 from charlm.corpus.corpus import Corpus
 from charlm.errors import SpecError, StorageError, WorkerError
 from charlm.nn.loss import cross_entropy
+from charlm.nn.model import ModelSpec
 from charlm.parallel import workers
+from charlm.parallel.blas import asked_threads, blas_threads
 from charlm.parallel.local import LocalWorkers, start
-from charlm.parallel.workers import ReleasedError, Workers, processors, suitable_count
+from charlm.parallel.workers import ReleasedError, Workers, processors, suitable_count, suitable_threads
 from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.run import Run
 from charlm.training import loop, resume
 from charlm.training.coordinator import Coordinator
+from charlm.training.cost_model import operations
 from charlm.training.loop import WORKER, train_steps, training_loop
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -393,3 +396,17 @@ def test_signals_leave_nobody_behind(number: signal.Signals, to_all: bool, code:
     if number != signal.SIGKILL:
         step = load_checkpoint(run.last_path).step
         assert 0 < step < 10**4 and "--resume" in err
+
+
+def test_small_products_take_one_thread() -> None:
+    """Law: threads that would mostly wait for each other are not used, however many there are; large products use all
+    that there are; --threads, a block of blas_threads, is asked for.
+    """
+    for available in (1, 2, 16):
+        assert suitable_threads(available, operations(ModelSpec(65, 128), 32, 1)) == 1
+        assert suitable_threads(available, operations(ModelSpec(65, 2048), 64, 1)) == available
+    assert suitable_threads(0, 1e12) == 1
+    assert asked_threads() is None
+    with blas_threads(2), blas_threads(1):
+        assert asked_threads() == 1
+    assert asked_threads() is None

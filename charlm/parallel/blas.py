@@ -61,6 +61,12 @@ def _leave(block: _Block) -> None:
             _before.pop().restore_original_limits()
 
 
+def asked_threads() -> int | None:
+    """How many threads the `blas_threads` block that was entered last asks for; None outside of all blocks."""
+    with _lock:
+        return _open_blocks[-1].threads if _open_blocks else None
+
+
 def blas_name() -> str:
     """The BLAS that numpy calls: library, version and kernel. Bits may differ between two of them."""
     words = (_blas().get(key) for key in ("internal_api", "version", "architecture"))

@@ -21,6 +21,7 @@ from charlm.errors import SpecError
 Value = TypeVar("Value")
 
 LEAST_WORK = 2e8  # floating-point operations of an update; below, synchronisation costs more than a worker adds
+LEAST_STEP = 1e8  # floating-point operations of a time step, forward and backward; below, a worker has one thread
 LEAST_SEQUENCES = 8  # per worker; below, the matrices of a step are too small to keep a processor busy
 
 
@@ -87,6 +88,15 @@ def suitable_count(batch: int, operations: float) -> int:
     if os.name != "posix" or operations < LEAST_WORK:
         return 1
     return max(1, min(processors(), batch // LEAST_SEQUENCES))
+
+
+def suitable_threads(available: int, operations: float) -> int:
+    """How many threads suit a worker whose time steps take so many floating-point operations.
+
+    The threads of a product wait for each other. Beside other programs that makes small products up to ten times
+    slower, and alone they gain little.
+    """
+    return max(1, available) if operations >= LEAST_STEP else 1
 
 
 def processors() -> int:

@@ -19,11 +19,12 @@ from charlm.nn.model import CharLM
 from charlm.nn.stack import State
 from charlm.optim.clip import clip_by_global_norm, clip_by_value, global_norm
 from charlm.optim.optimizers import Optimizer, make_optimizer
-from charlm.parallel.blas import blas_thread_count, blas_threads
+from charlm.parallel.blas import asked_threads, blas_thread_count, blas_threads
 from charlm.parallel.local import start
-from charlm.parallel.workers import Workers
+from charlm.parallel.workers import Workers, suitable_threads
 from charlm.runs.run import Run
 from charlm.training.coordinator import Coordinator
+from charlm.training.cost_model import operations
 from charlm.training.progress import Progress
 
 WORKER = "charlm.training.worker"  # what other worker processes run
@@ -49,7 +50,11 @@ def _locked_steps(
 ) -> Generator[Progress, None, None]:
     count = workers.count if workers else spec.workers or 1
     threads = blas_thread_count()
-    each = max(1, threads // count) if count > 1 else threads
+    asked = asked_threads()
+    if asked is not None:
+        each = max(1, asked // count)
+    else:
+        each = suitable_threads(threads // count, operations(run.model, spec.batch // count, window=1))
     with run.held(), workers or start(count, each, WORKER) as all_workers, blas_threads(each):
         yield from training_loop(all_workers, Coordinator(run, corpus, spec, all_workers, threads))
 
