@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from charlm.errors import RunError, in_short
@@ -48,7 +48,8 @@ class Figures:
     def accepts(cls, figures: Mapping[str, Any]) -> bool:
         """Whether these names and values can be such figures."""
         kinds = {field.name: str(field.type) for field in fields(cls)}
-        return figures.keys() == kinds.keys() and all(_fits(kinds[name], value) for name, value in figures.items())
+        needed = {field.name for field in fields(cls) if field.default is MISSING}  # others came with later versions
+        return needed <= figures.keys() <= kinds.keys() and all(_fits(kinds[name], figures[name]) for name in figures)
 
     def save(self, run: Run) -> None:
         """Write the file, whole or not at all. Raises StorageError."""
@@ -66,6 +67,8 @@ class Baselines(Figures):
     ngram_nats: float
     bzip2_nats: float  # bzip2 -9 of that part alone
     xz_nats: float  # xz -9e of that part alone
+    ppm_nats: float | None = None  # PPM, an adaptive model; None in a run of a version that did not measure these
+    unigram_nats: float | None = None  # the n-gram of order 1: how often each character occurs
 
     @property
     def ngram_name(self) -> str:
@@ -109,5 +112,7 @@ class Mix(Figures):
 
 
 def _fits(kind: str, value: Any) -> bool:
+    if value is None:
+        return kind.endswith("None")
     is_number = isinstance(value, int if kind == "int" else int | float) and not isinstance(value, bool)
     return is_number and 0 <= value < MOST_NUMBER
