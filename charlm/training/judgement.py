@@ -20,6 +20,7 @@ FEW_UPDATES = 300  # with fewer, a network that has learned nothing has had too 
 class Standing(Enum):
     """How the network does, in words."""
 
+    NOT_COMPARED = ""
     ONLY_BY_ADAPTING = "neither does better than chance, but PPM does, which goes on learning while it is scored"
     NOTHING_LEARNED = "neither does better than chance: the text is too short to learn from, or random"
     ONLY_FREQUENCIES = (
@@ -51,14 +52,14 @@ class Advice(Enum):
 class Facts:
     """What the verdict follows from.
 
-    nats: of the network, per character, at its best step. vocabulary: how many characters there are to choose from.
-    characters: to train on. has_stalled: the best step is long past. has_overfitted: and the training loss went on
-    falling after it. has_ended: training ended before its budget was used up. began_with_model: see `charlm train
-    --from`.
+    nats: of the network, per character, at its best step. baselines: None if they were not measured. vocabulary: how
+    many characters there are to choose from. characters: to train on. has_stalled: the best step is long past.
+    has_overfitted: and the training loss went on falling after it. has_ended: training ended before its budget was
+    used up. began_with_model: see `charlm train --from`.
     """
 
     nats: float
-    baselines: Baselines
+    baselines: Baselines | None
     vocabulary: int
     characters: int
     best_step: int
@@ -80,10 +81,12 @@ class Facts:
     @property
     def standing(self) -> Standing:
         """The first that applies."""
-        nats, ngram, ppm = self.nats, self.baselines.ngram_nats, self.baselines.ppm_nats
+        if self.baselines is None:
+            return Standing.NOT_COMPARED
+        nats, ngram = self.nats, self.baselines.ngram_nats
+        ppm, unigram = self.baselines.ppm_nats, self.baselines.unigram_nats
         neither = self.is_at_chance and ngram >= min(self._chance, nats - EQUAL)
         adapting_helps = ppm is not None and ppm < min(ngram, nats) - EQUAL
-        unigram = self.baselines.unigram_nats
         only_frequencies = unigram is not None and min(nats, ngram) >= unigram - EQUAL and not adapting_helps
         table = (
             (Standing.ONLY_BY_ADAPTING, neither and adapting_helps),
@@ -100,7 +103,7 @@ class Facts:
     @property
     def advice(self) -> Advice:
         """The first that applies."""
-        time_helps = self.standing is not Standing.BETTER and self.characters >= SMALL and not self.has_ended
+        is_behind = self.standing in (Standing.AS_GOOD, Standing.NOT_BETTER, Standing.WORSE)
         table = (
             (Advice.NONE, self.standing in NOTHING_MORE),
             (Advice.NOT_BEYOND_ORIGIN, self.began_with_model and self.best_step == 0 < self.steps),
@@ -108,14 +111,17 @@ class Facts:
             (Advice.OTHER_RATE, self.is_at_chance),
             (Advice.OVERFITTED, self.has_overfitted),
             (Advice.STALLED, self.has_stalled),
-            (Advice.TIME, time_helps),
+            (Advice.TIME, is_behind and self.characters >= SMALL and not self.has_ended),
             (Advice.NONE, True),
         )
         return next(advice for advice, applies in table if applies)
 
 
 def judge(facts: Facts) -> str:
-    """The figures side by side, and one sentence on them."""
+    """The figures side by side, and one sentence on them; empty if there is nothing to say."""
+    clauses = "; ".join(filter(None, [facts.standing.value, _of_ppm(facts), _words(facts)]))
+    if facts.baselines is None:
+        return f"{clauses[0].upper()}{clauses[1:]}." if clauses else ""
     baselines = facts.baselines
     others = [f"{baselines.ngram_name} {baselines.ngram_nats:.2f}"]
     if baselines.ppm_nats is not None:
@@ -124,13 +130,12 @@ def judge(facts: Facts) -> str:
         nats, name = baselines.compressed
         others.append(f"{name} {nats:.2f}")
     figures = f"{facts.nats:.2f} nats ({facts.nats / math.log(2):.2f} bpc); {', '.join(others)}"
-    clauses = filter(None, [facts.standing.value, _of_ppm(facts), _words(facts)])
-    return f"{figures}: {'; '.join(clauses)}."
+    return f"{figures}: {clauses}."
 
 
 def _of_ppm(facts: Facts) -> str:
     """That PPM does better than the network, and why it may; empty if it does not, or if the standing says so."""
-    ppm = facts.baselines.ppm_nats
+    ppm = facts.baselines.ppm_nats if facts.baselines else None
     if ppm is None or ppm >= facts.nats - EQUAL or facts.standing in NOTHING_MORE:
         return ""
     return "PPM, which goes on learning while it is scored, does better than the network"

@@ -78,10 +78,10 @@ def _duration(seconds: float) -> str:
 def verdict(run: Run) -> str:
     """The result in words: compared with an n-gram, PPM and a compressor, and what may improve it.
 
-    Empty before the first evaluation, and if there is nothing to compare with.
+    Empty before the first evaluation, and if there is nothing to report.
     """
     figures, baselines = summary(run), Baselines.of(run)
-    if figures["validation_nats"] is None or baselines is None:
+    if figures["validation_nats"] is None:
         return ""
     has_stalled = figures["best_step"] < OVERFITTING * figures["steps"]
     facts = Facts(
@@ -97,9 +97,9 @@ def verdict(run: Run) -> str:
         began_with_model=run.origin is not None,
     )
     sentences = [judge(facts)]
-    if (mix := Mix.of(run)) and mix.helps and mix.step == figures["best_step"]:
+    if baselines and (mix := Mix.of(run)) and mix.helps and mix.step == figures["best_step"]:
         sentences.append(f"Mixed with the n-gram (--mix): {mix.nats:.2f}.")
-    if baselines.characters < FEW:
+    if baselines and baselines.characters < FEW:
         sentences.append(f"Only {baselines.characters:,} characters were scored, so this is a rough measure.")
     return " ".join(sentences)
 
