@@ -1,4 +1,4 @@
-"""Results that are kept beside a run's configuration: baselines.json and mix.json, one small JSON object each."""
+"""Results that are kept beside a run's configuration, one small JSON object each: baselines, mix, divergence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from charlm.errors import RunError, in_short
 from charlm.files.atomic import storage_errors, write_atomic
 from charlm.files.strict_json import MOST_NUMBER, parse_json
+from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.config import bounded
 
 if TYPE_CHECKING:
@@ -109,6 +110,25 @@ class Mix(Figures):
     def accepts(cls, figures: Mapping[str, Any]) -> bool:
         """A weight is at most 1."""
         return super().accepts(figures) and figures["weight"] <= 1
+
+
+@dataclass(frozen=True)
+class Divergence(Figures):
+    """Where a training ended because its loss exploded again and again."""
+
+    NAME = "divergence"
+
+    step: int
+
+    @classmethod
+    def before(cls, run: Run, step: int) -> Divergence | None:
+        """The one that ended the training which wrote a run's checkpoint of that step; None if there was none since.
+
+        A run that was resumed and came further is no longer one that diverged.
+        """
+        found = cls.of(run)
+        last = load_checkpoint(run.last_path).step if found and run.last_path.exists() else 0
+        return found if found and max(step, last) <= found.step else None
 
 
 def _fits(kind: str, value: Any) -> bool:

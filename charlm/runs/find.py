@@ -38,6 +38,11 @@ def newest_run(runs: Path = RUNS) -> Path:
 def run_of(path: str | Path) -> Run:
     """The run that a path stands for: a run directory, or a checkpoint file in one. Raises RunError."""
     path = Path(path)
+    if path.is_file() and not is_run(path.parent):
+        raise RunError(
+            f"{path} is not in a run directory, where its n-gram and the names of its texts would be: name a run "
+            "directory, or a checkpoint file in one"
+        )
     return Run.open(path.parent if path.is_file() else path)
 
 
