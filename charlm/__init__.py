@@ -79,6 +79,8 @@ if TYPE_CHECKING:
     from charlm.training.report import summary as summary
     from charlm.training.report import verdict as verdict
     from charlm.training.resume import change_budget as change_budget
+    from charlm.training.resume import change_sources as change_sources
+    from charlm.training.resume import change_training as change_training
     from charlm.training.resume import change_workers as change_workers
     from charlm.training.resume import resume_notes as resume_notes
     from charlm.training.train import train as train
@@ -134,6 +136,8 @@ _HOMES = {
     "summary": "training.report",
     "verdict": "training.report",
     "change_budget": "training.resume",
+    "change_sources": "training.resume",
+    "change_training": "training.resume",
     "change_workers": "training.resume",
     "resume_notes": "training.resume",
     "train": "training.train",

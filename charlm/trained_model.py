@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, overload
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from charlm.analysis.inspection import SHOWN_UNITS, Inspection, inspect
 from charlm.arrays import Floats, NamedArrays
-from charlm.errors import SpecError
+from charlm.errors import CharlmError, SpecError
 from charlm.nn.model import ModelSpec
 from charlm.nn.softmax import log_softmax
 from charlm.predict.dynamic_evaluation import DynamicEvaluation
@@ -20,8 +21,9 @@ from charlm.predict.ngram import NGram
 from charlm.predict.predictor import Predictor, Reader
 from charlm.predict.run_mixture import mixture_for
 from charlm.runs.checkpoint import load_checkpoint
-from charlm.runs.figures import Mix
-from charlm.runs.find import checkpoint_path, containing_run, run_of
+from charlm.runs.figures import Divergence, Mix
+from charlm.runs.find import checkpoint_path, run_of
+from charlm.runs.run import Run
 from charlm.sampling.sample import SampleSpec, sample, samples
 from charlm.scoring.score import BLOCK, Score, surprisals, total
 from charlm.text.pieces import in_blocks, lines_of
@@ -47,8 +49,10 @@ class TrainedModel:
     spec: the network's sizes. params: its named arrays, float32. vocabulary: V - 1 characters; their places are their
     ids, and the last id is the unknown character's. progress: where its training stood, see
     charlm.training.progress.Tally. path: the checkpoint file. mixture: the n-gram that it is mixed with, if any, and
-    mix: what mixing gives on the validation part; see `load`. reads_records: whether it was trained on records, lines
-    that are texts of their own: then samples end at their line end, and every line is scored from its own beginning.
+    mix: what mixing gives on the validation part; see `load`. warning: what is wrong with the model, in one sentence,
+    such as that its training diverged; empty if nothing is known. reads_records: whether it was trained on records,
+    lines that are texts of their own: then samples end at their line end, and every line is scored from its own
+    beginning.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class TrainedModel:
         self.reads_records = reads_records
         self.mixture: Mixture | None = None
         self.mix: Mix | None = None
+        self.warning = ""
         self._network = network
 
     @property
@@ -227,11 +232,27 @@ def load(target: str | Path | None = None, *, mix: bool = False) -> TrainedModel
     """
     path = checkpoint_path(target)
     checkpoint = load_checkpoint(path)
-    run = containing_run(path)
-    model = TrainedModel(
-        Network.of(checkpoint), checkpoint.vocabulary, checkpoint.progress, path, bool(run and run.is_records)
-    )
+    model = TrainedModel(Network.of(checkpoint), checkpoint.vocabulary, checkpoint.progress, path, _reads_records(path))
+    model.warning = _warning(path, checkpoint.step)
     if mix:
         ngram, model.mix = mixture_for(run_of(path), checkpoint)
         model.mixture = Mixture(model._network, ngram, model.mix.weight) if model.mix.helps else None
     return model
+
+
+def _reads_records(path: Path) -> bool:
+    """Whether the run in which a checkpoint lies was trained on records."""
+    with suppress(CharlmError):  # no run, or a damaged one beside a good checkpoint
+        return run_of(path).is_records
+    return False
+
+
+def _warning(path: Path, step: int) -> str:
+    """That the training diverged which wrote a checkpoint of that step; empty if it did not."""
+    with suppress(CharlmError):  # whatever is damaged beside a good checkpoint
+        if diverged := Divergence.before(Run(path.parent, {}), step):
+            return (
+                f"This model was saved at step {step:,} of a training that diverged at step {diverged.step:,}: "
+                "train with a lower --lr for a better one"
+            )
+    return ""

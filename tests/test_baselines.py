@@ -20,12 +20,13 @@ from charlm.errors import RunError
 from charlm.predict import run_mixture
 from charlm.predict.ngram import NGram
 from charlm.predict.ngram_counts import Counts
+from charlm.predict.ppm import ppm_nats
 from charlm.runs.figures import Baselines
 from charlm.runs.run import Run
 from charlm.scoring.score import score_ids
 from charlm.training import baselines
 from charlm.training.baselines import measure_baselines, xz_bytes
-from charlm.training.report import summary
+from charlm.training.report import summary, verdict
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -52,6 +53,10 @@ def test_what_is_measured(tmp_path: Path) -> None:
     assert found.bzip2_nats == pytest.approx(bits * math.log(2), rel=1e-12)
     bits = 8 * len(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME)) / len(text)
     assert found.xz_nats == pytest.approx(bits * math.log(2), rel=1e-12)
+    training, _ = corpus.split(run.spec)
+    adaptive = ppm_nats(training, validation, len(corpus.vocabulary) + 1, corpus.vocabulary.start)
+    assert found.ppm_nats == pytest.approx(adaptive.mean(), rel=1e-12)
+    assert found.unigram_nats == pytest.approx(ngram_nats(run, corpus, 1), rel=1e-12)
     assert found.ngram_nats < min(found.bzip2_nats, found.xz_nats)
 
 
@@ -107,6 +112,7 @@ IMPOSSIBLE: list[Any] = [None, "1", True, -1, 1e300, [], {}]
         *("", "{", "[]", "[1]", "5", "null", '{"characters": 1}', "{}", '"x"', "[[1, 2]]"),
         *(json.dumps(asdict(SOME) | change) for change in ({"x": 1}, {"ngram_order": 0}, {"ngram_order": 1.5})),
         *(json.dumps({**asdict(SOME), "xz_nats": value}) for value in IMPOSSIBLE),
+        *(json.dumps({**asdict(SOME), "ppm_nats": value}) for value in IMPOSSIBLE[1:]),
         json.dumps(asdict(SOME)).replace("1.827", "NaN"),
         "\0" * 2**17,
     ],
@@ -119,6 +125,19 @@ def test_a_hostile_file(content: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=advice) as raised:
         Baselines.of(run)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 600
+
+
+def test_a_file_of_before_ppm(tmp_path: Path) -> None:
+    """Law: figures of a version that did not measure PPM are read, and nothing is said about PPM."""
+    run = run_to_end(tiny_run(tmp_path / "run", corpus := short_corpus(tmp_path)), corpus)
+    before = {name: value for name, value in asdict(SOME).items() if name not in ("ppm_nats", "unigram_nats")}
+    run.figures_path("baselines").write_text(json.dumps(before))
+    found = Baselines.of(run)
+    assert (
+        found is not None
+        and asdict(found) == before | {"ppm_nats": None, "unigram_nats": None}
+        and "PPM" not in verdict(run)
+    )
 
 
 def test_an_old_run_gets_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

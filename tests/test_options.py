@@ -47,7 +47,7 @@ SECONDS = 60  # for one command line; most take hundredths of a second
 MOST = {"updates": 5, "samples": 20, "characters": 1000}  # then comes Ctrl-C
 GIGABYTE = 2**30
 LONG = "x" * 5000
-RUN_FILES = {".lock", "config.json", "baselines.json", "mix.json", "metrics.jsonl", "loss.png"}
+RUN_FILES = {".lock", "config.json", "baselines.json", "mix.json", "divergence.json", "metrics.jsonl", "loss.png"}
 RUN_FILES |= {"last.safetensors", "best.safetensors", "ngram.counts"}
 WRITES = {"plot": "loss.png", "inspect": "inspect.html", "score": ""}  # and the files that are named
 TEXT = LANTERNS.read_bytes()[:CHARACTERS]
@@ -76,6 +76,7 @@ NEEDS = {  # options that others need
     "activation": ("--cell", "rnn"),
     "weight_decay": ("--optimizer", "adamw"),
     "tied": ("--embedding", "4"),
+    "corpus": ("--novelty",),
     **dict.fromkeys(("top", "sort", "above", "below"), ("--per", "line")),
 }
 SOURCES: dict[str, list[str]] = {
@@ -113,7 +114,7 @@ def own_values(option: click.Option) -> list[str]:
     if isinstance(kind, click.Choice):
         return [*map(str, kind.choices)]
     if isinstance(kind, click.Path):
-        return [*PLACES]
+        return [str(LANTERNS), *PLACES] if option.name == "corpus" else [*PLACES]
     if kind.name.startswith("integer"):
         return [*map(str, INTEGERS)]
     return [*FLOATS] if kind.name.startswith("float") else [*STRINGS]
@@ -136,7 +137,8 @@ def options_of(name: str) -> list[click.Option]:
 def complete(name: str, arguments: list[str], places: Sequence[str]) -> list[str]:
     """A whole command line, with a short budget if it has none."""
     needs_budget = name == "train" and not {"--minutes", "--steps", "--epochs"} & {*arguments}
-    return [name, *arguments, *(["--steps", "2"] if needs_budget else []), *places]
+    steps = "62" if "--resume" in arguments else "2"  # the run has had 60
+    return [name, *arguments, *(["--steps", steps] if needs_budget else []), *places]
 
 
 @st.composite

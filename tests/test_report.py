@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.figures import Baselines
 from charlm.runs.run import Run
 from charlm.scoring.score import Score, score_ids
-from charlm.training import coordinator, report
+from charlm.training import coordinator, judgement, report
 from charlm.training.loop import train_steps
 from charlm.training.report import ending, summary, verdict
 from charlm.training.resume import change_budget
@@ -124,20 +126,26 @@ def test_verdicts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: the figures side by side, and what they mean in words."""
     metrics = Run.metrics.__name__
     assert verdict_on(run, monkeypatch) == (
-        "1.48 nats (2.14 bpc); 5-gram 1.63; bzip2 1.83: the network does better than the n-gram."
+        "1.48 nats (2.14 bpc); 5-gram 1.63, bzip2 1.83: the network does better than the n-gram."
+    )
+    assert verdict_on(run, monkeypatch, replace(SOME, ppm_nats=1.5)) == (
+        "1.48 nats (2.14 bpc); 5-gram 1.63, PPM 1.50, bzip2 1.83: the network does better than the n-gram."
+    )
+    assert verdict_on(run, monkeypatch, replace(SOME, ppm_nats=1.4)).endswith(
+        "the n-gram; PPM, which goes on learning while it is scored, does better than the network."
     )
     assert verdict_on(run, monkeypatch, replace(SOME, xz_nats=1.5)).startswith(
-        "1.48 nats (2.14 bpc); 5-gram 1.63; xz 1.50:"
+        "1.48 nats (2.14 bpc); 5-gram 1.63, xz 1.50:"
     )
     assert verdict_on(run, monkeypatch, validation_nats=1.63).endswith(
         "the network is as good as the n-gram; more time would help."
     )
     assert verdict_on(run, monkeypatch, validation_nats=1.7).endswith(": the n-gram does better; more time would help.")
-    for last, said in ((1.2, "it began to overfit"), (1.9, "it did not improve"), (math.nan, "it did not improve")):
+    for last, said in ((1.2, "began to overfit"), (1.9, "did not improve"), (math.nan, "did not improve")):
         losses = [{"split": "train", "step": step, "nats": nats} for step, nats in ((10, 2.0), (19, 1.4), (99, last))]
         monkeypatch.setattr(Run, metrics, lambda run, losses=losses: losses)
         overtaken = verdict_on(run, monkeypatch, validation_nats=1.7, best_step=20)
-        assert f": the n-gram does better. After step 20 {said}" in overtaken
+        assert f": the n-gram does better; after step 20 training {said}" in overtaken
     run.config["training"] |= {"steps": None, "minutes": 3.0, "epochs": 9.0}
     ended = verdict_on(run, monkeypatch, validation_nats=1.7, seconds=20.0, epochs=9.0)  # its minutes were not used up
     assert ended.endswith(": the n-gram does better.")
@@ -145,7 +153,10 @@ def test_verdicts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert verdict_on(run, monkeypatch, validation_nats=1.7).endswith(": the n-gram does better on a text this small.")
     rough = verdict_on(run, monkeypatch, replace(SOME, characters=40))
     assert "bzip2" not in rough and rough.endswith("Only 40 characters were scored, so this is a rough measure.")
-    assert "no better than chance" in verdict_on(run, monkeypatch, validation_nats=4.3)
+    assert "another --lr may help" in verdict_on(run, monkeypatch, validation_nats=4.3, steps=5000, best_step=4990)
+    assert "more time would help" in verdict_on(run, monkeypatch, validation_nats=4.3, steps=2, best_step=2)
+    neither = verdict_on(run, monkeypatch, replace(SOME, ngram_nats=4.2), validation_nats=4.3)
+    assert ": neither does better than chance: the text is too short to learn from, or random." in neither
     assert verdict_on(run, monkeypatch, None) == ""
     assert verdict_on(run, monkeypatch, validation_nats=None) == ""
 
@@ -167,8 +178,101 @@ def test_a_better_n_gram_is_reported(nats: float, counting: float, scored: int, 
     assert "5-gram" in sentence
     if nats > counting:
         assert "the network" not in sentence and "the n-gram" in sentence
-    if nats > counting + report.EQUAL:
+    if nats > counting + judgement.EQUAL:
         assert "does better" in sentence
+
+
+OPPOSITE = (  # groups of statements of which a verdict may make one at most
+    ("network does better than the n-gram", "n-gram does better", "as good", "neither does better", "neither predicts"),
+    ("network does better than the n-gram", "neither does better than chance", "below chance"),
+    ("more time would help", "began to overfit", "less time", "did not improve", "larger budget"),
+    ("neither does better than chance", "more time would help", "may help"),
+    ("neither predicts more", "more time would help", "may help"),
+)
+LOSSES = st.one_of(st.floats(0.01, 5), st.sampled_from([0.5, 0.505, 0.51, math.log(20), math.log(20) + 0.005]))
+
+
+def contradictions(said: str) -> list[list[str]]:
+    """The statements that cannot both be true, of a verdict or a whole report."""
+    found = [[words for words in group if words in said] for group in OPPOSITE]
+    return [words for words in found if len(words) > 1 and not all(a in b or b in a for a, b in pairwise(words))]
+
+
+@given(
+    nats=LOSSES,
+    baselines=st.builds(
+        Baselines,
+        characters=st.integers(1, 10**6),
+        ngram_order=st.integers(1, 9),
+        ngram_nats=LOSSES,
+        bzip2_nats=LOSSES,
+        xz_nats=LOSSES,
+        ppm_nats=st.none() | LOSSES,
+        unigram_nats=st.none() | LOSSES,
+    ),
+    characters=st.sampled_from([2, 40_000, 10**7]),
+    steps=st.sampled_from([1, 2, 250, 9000]),
+    share=st.floats(0, 1),
+    flags=st.tuples(*[st.booleans()] * 4),
+)
+def test_no_verdict_contradicts_itself(
+    nats: float, baselines: Baselines, characters: int, steps: int, share: float, flags: tuple[bool, bool, bool, bool]
+) -> None:
+    """Law: whatever the figures, no two statements of opposite direction, and one sentence."""
+    stalled, overfitted, ended, began = flags
+    said = judgement.judge(
+        judgement.Facts(
+            nats=nats,
+            baselines=baselines,
+            vocabulary=20,
+            characters=characters,
+            best_step=round(share * steps),
+            steps=steps,
+            has_stalled=stalled,
+            has_overfitted=stalled and overfitted,
+            has_ended=ended,
+            began_with_model=began,
+        )
+    )
+    assert contradictions(said) == [], said
+    assert said.endswith(".") and ". " not in said
+    if nats > math.log(20) + 0.03:
+        assert "network does better than the n-gram" not in said and "network is as good" not in said
+
+
+def random_text(alphabet: str, weights: list[float] | None, length: int) -> str:
+    """Characters that are drawn independently of each other."""
+    return "".join(random.Random(1).choices(alphabet, weights, k=length))
+
+
+LETTERS = "".join(map(chr, range(65, 65 + 64)))
+TEXTS = {  # a text, options, and what the verdict says
+    "4 characters": ("abcd", ["--steps", 20], "neither does better than chance"),
+    "2 characters, alternating": ("ab" * 100, ["--steps", 40], "on a text this small"),
+    "3 characters": ("aba", ["--steps", 20], ""),
+    "random, uneven": (random_text("ab", [9, 1], 10_000), ["--steps", 200], "how often each character"),
+    "random, even": (random_text(LETTERS, None, 60_000), ["--steps", 60, "--lr", 0.001], "neither does better than"),
+    "2 steps": (LANTERNS.read_text("utf-8") * 3, ["--steps", 2, "--lr", 1e-5], "2 updates did not bring the loss"),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_verdicts_on_texts(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Law: on texts that nothing, or little, can be learned from, the report is true and of one opinion."""
+    text, options, said = TEXTS[name]
+    (tmp_path / "x.txt").write_text(text, "utf-8")
+    size = ["--hidden", 16, "--batch", 8, "--window", 32, "--dropout", 0, "--input-dropout", 0]
+    done = charlm(capsys, "train", tmp_path / "x.txt", "--out", tmp_path / "run", *size, *options)
+    assert done.code == 0 and said in done.out, done.out
+    assert contradictions(done.out + done.err) == [], done.out + done.err
+
+
+def test_an_ending_and_its_verdict_agree(corpus: Corpus, tmp_path: Path, only_the_second_is_best: None) -> None:
+    """Law: of a training that patience ended, nobody says that a larger budget or more time would help."""
+    run = run_to_end(tiny_run(tmp_path / "run", corpus, PATIENT), corpus)
+    SOME.save(run)
+    said = f"{ending(run)}. {verdict(run)}"
+    assert "larger" not in said and "more time" not in said and contradictions(said) == [], said
 
 
 def test_a_better_n_gram_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,6 +282,6 @@ def test_a_better_n_gram_is_printed(tmp_path: Path, capsys: pytest.CaptureFixtur
     figures = summary(Run.open(out))
     assert figures["validation_nats"] > figures["baselines"]["ngram_nats"] + 0.1
     (line,) = [line for line in done.out.splitlines() if "the n-gram does better on a text this small" in line]
-    assert f"{figures['baselines']['ngram_order']}-gram {figures['baselines']['ngram_nats']:.2f}; " in line
+    assert f"{figures['baselines']['ngram_order']}-gram {figures['baselines']['ngram_nats']:.2f}, PPM " in line
     assert line in charlm(capsys, "info", out).out
     assert charlm(capsys, "info", out, "--json").json["verdict"] == line

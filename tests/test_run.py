@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import CONFIG
+from runs import CONFIG, TINY_OPTIONS, charlm_command, environment
 
 from charlm.errors import RunError, StorageError
 from charlm.files.lock import LOCK
 from charlm.runs.config import is_run
-from charlm.runs.find import checkpoint_path, free_run_path, newest_run
+from charlm.runs.find import checkpoint_path, newest_run, take_free_path
 from charlm.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -98,23 +100,43 @@ def test_two_creations_at_once(original: Callable[[Run], Any], tmp_path: Path, m
 
 
 def test_a_free_path(tmp_path: Path) -> None:
-    """Law: the first free one of NAME, NAME-2, NAME-3, ..."""
-    names = []
-    for _ in range(3):
-        path = free_run_path("tea", tmp_path)
-        path.mkdir()
-        names.append(path.name)
+    """Law: the first free one of NAME, NAME-2, NAME-3, ..., which is taken from then on; a run can be made there."""
+    names = [take_free_path("tea", tmp_path).name for _ in range(3)]
     assert names == ["tea", "tea-2", "tea-3"]
     (tmp_path / "tea-2").rmdir()
-    assert free_run_path("tea", tmp_path).name == "tea-2"
+    (tmp_path / "tea-4").symlink_to(tmp_path / "missing")
+    assert take_free_path("tea", tmp_path).name == "tea-2"
+    assert Run.create(take_free_path("tea", tmp_path), CONFIG).path.name == "tea-5"
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError):
+        take_free_path("tea", tmp_path / "file")
+
+
+def test_many_that_look_for_a_name_at_once(tmp_path: Path) -> None:
+    """Law: each gets a folder of its own, without a gap in the numbers."""
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: Run.create(take_free_path("tea", tmp_path / "runs"), CONFIG).path, range(40)))
+    assert {path.name for path in paths} == {"tea", *(f"tea-{number}" for number in range(2, 41))}
+
+
+def test_trainings_that_start_at_once(tmp_path: Path) -> None:
+    """Law: processes started together in one folder all train, each in its own run."""
+    (tmp_path / "tea.txt").write_text("Tea is ready.\n" * 20)
+    command = charlm_command("train", "tea.txt", *TINY_OPTIONS, "--steps", 2, "--quiet")
+    for round_ in range(1, 3):
+        streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        started = [subprocess.Popen(command, cwd=tmp_path, env=environment(), **streams) for _ in range(4)]
+        ends = [(process.communicate(timeout=120)[1], process.returncode) for process in started]
+        assert [code for _, code in ends] == [0] * 4, ends
+        runs = [path for path in (tmp_path / "checkpoints").iterdir() if (path / "best.safetensors").exists()]
+        assert len(runs) == 4 * round_
 
 
 @pytest.mark.parametrize("name", ["a/b", "../..", ".", "..", "", "-", " ", "a b\nc", "/etc", "φανάρια", "\udce9"])
 def test_any_name_gives_one_folder(name: str, tmp_path: Path) -> None:
     """Law: whatever the name of a corpus, its run is one visible folder directly under the given one."""
-    path = free_run_path(name, tmp_path)
+    path = take_free_path(name, tmp_path)
     assert path.parent == tmp_path and path.name and not path.name.startswith((".", "-"))
-    path.mkdir()
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 

@@ -11,6 +11,7 @@ SPAN characters agree are tried for longer runs than were found so far.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,17 +53,19 @@ class TrainingText:
         self.vocabulary = vocabulary
 
     @classmethod
-    def of(cls, target: str | Path) -> TrainingText:
-        """That of a run directory or of a checkpoint in one, read again from its sources.
+    def of(cls, target: str | Path, sources: Sequence[str | Path] | None = None) -> TrainingText:
+        """That of a run directory or of a checkpoint in one, read again.
 
+        sources: where the whole text of the run is now, in the same order; by default, where it was.
         Raises RunError, and CorpusError if the text is missing or has changed.
         """
         run = run_of(target)
         try:
-            corpus = run.corpus()
+            corpus = run.corpus(sources)
         except CorpusError as error:
+            advice = "" if sources else "; --corpus FILE says where it is"
             raise CorpusError(
-                f"copies are found by comparing with the training text, which is missing: {error}"
+                f"copies are found by comparing with the training text, which is missing: {error}{advice}"
             ) from None
         return cls(corpus.split(run.spec)[0], corpus.vocabulary)
 

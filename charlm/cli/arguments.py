@@ -50,6 +50,12 @@ mix_option = click.option(
 )
 
 
+def show_warning(model: TrainedModel) -> None:
+    """Print to stderr what is wrong with a model, if anything."""
+    if model.warning:
+        click.echo(model.warning, err=True)
+
+
 def show_mix(model: TrainedModel) -> None:
     """Print to stderr what --mix does: the weights, and the losses on the validation part."""
     if (mix := model.mix) is None:

@@ -11,7 +11,8 @@ import click
 
 from charlm import Inspection, InspectionFile, clean_up_notes, load, read_texts
 from charlm.analysis.inspection import MOST_UNITS, SHOWN_UNITS
-from charlm.cli.arguments import run_and_files
+from charlm.cli.arguments import run_and_files, show_warning
+from charlm.cli.streams import stdin_is_empty
 
 
 @click.command("inspect", short_help="Show what the hidden units of a model follow.")
@@ -37,9 +38,10 @@ def command(arguments: tuple[str, ...], units: int, output: str, as_json: bool) 
     quotation marks.
     """
     run, files = run_and_files(arguments)
-    if len(files) > 1 or (not files and sys.stdin.isatty()):
+    if len(files) > 1 or (not files and (sys.stdin.isatty() or stdin_is_empty())):
         raise click.UsageError(f"inspect reads one FILE, not {len(files)}: name one, or pipe a text in")
     file, model = InspectionFile(output), load(run)
+    show_warning(model)
     texts = list(read_texts(files or ["-"]))
     inspection = model.inspect(chain.from_iterable(texts), units)
     _show(inspection, as_json)

@@ -13,7 +13,7 @@ import click
 
 from charlm import Novelty, SampleSpec, TrainedModel, TrainingText, Unseen, blas_threads, load
 from charlm.analysis.memorisation import SPAN
-from charlm.cli.arguments import as_utf8, mix_option, run_or_newest, show_mix
+from charlm.cli.arguments import as_utf8, mix_option, run_or_newest, show_mix, show_warning
 
 MOST_AT_ONCE = 64  # samples generated in parallel
 MOST_SHOWN = 80  # characters of the longest copy
@@ -51,6 +51,14 @@ FLUSH_SECONDS = 0.03  # flushing every character would take longer than generati
     is_flag=True,
     help="Print to stderr what was copied from the training text, which must still be available.",
 )
+@click.option(
+    "--corpus",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="Where --novelty finds the training text, if it was moved or renamed; repeat it for several files.  "
+    "[default: where the text was]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per sample.")
 def command(
     run: str | None,
@@ -64,6 +72,7 @@ def command(
     mix: bool,
     count: int,
     novelty: bool,
+    corpus: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Write text that continues a seed text, character by character as it is generated.
@@ -71,10 +80,13 @@ def command(
     RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. Only the sample goes to
     standard output. With --count, each sample ends with a line end.
     """
+    if corpus and not novelty:
+        raise click.UsageError("--corpus says where --novelty finds the training text: add --novelty")
     spec = SampleSpec(length, temperature, top_k, top_p, stop)
     path = run_or_newest(run)
     model = load(path, mix=mix)
-    learned_from = TrainingText.of(path) if novelty else None
+    learned_from = TrainingText.of(path, corpus or None) if novelty else None
+    show_warning(model)
     show_mix(model)
     unseen = Unseen(model.vocabulary)
     unseen.add(seed)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 import click
 
 from charlm import SurprisalPage, Text, Unseen, clean_up_notes, entries, load, ranked, read_texts
-from charlm.cli.arguments import mix_option, run_and_files, show_mix
+from charlm.cli.arguments import mix_option, run_and_files, show_mix, show_warning
 from charlm.cli.score_report import show_list, show_total
+from charlm.cli.streams import stdin_is_empty
 from charlm.predict.dynamic_evaluation import MOST_RATE, USUAL_RATE
 from charlm.scoring.ranking import MEASURES
 from charlm.scoring.units import RESETS_OF_STATE, UNITS, usual_reset
@@ -84,7 +85,7 @@ def command(
     charlm score --per file --sort letters/                         unusual texts
     """
     run, files = run_and_files(arguments)
-    if not files and sys.stdin.isatty():
+    if not files and (sys.stdin.isatty() or stdin_is_empty()):
         raise click.UsageError("no FILE to score: name one, or pipe a text in")
     if per == "total" and (top, sort, above, below) != (None, False, None, None):
         raise click.UsageError("--top, --sort, --above and --below select files, lines or characters: add --per")
@@ -96,6 +97,7 @@ def command(
         raise click.UsageError("--html shows the model without --adapt: leave one out")
     page = SurprisalPage(html) if html else None
     model = load(run, mix=mix)
+    show_warning(model)
     reset = reset or usual_reset(model)
     if adapt and reset == "line":
         raise click.UsageError("--adapt learns across lines, and this model reads each on its own: add --reset file")

@@ -37,6 +37,12 @@ def shows(text: str) -> bool:
     return True
 
 
+def stdin_is_empty() -> bool:
+    """Whether standard input ends before its first byte; waits for that byte, which stays to be read."""
+    buffer = sys.stdin.buffer
+    return isinstance(buffer, io.BufferedReader) and not buffer.peek(1)
+
+
 def drop_unwritten() -> None:
     """Drop what cannot be written to standard output: Python tries again at exit, and would print an error."""
     try:

@@ -285,12 +285,14 @@ def command(
             return
         settings["workers"] = ranks.count if ranks else workers
         if resume is not None:
-            setup = resume_run(resume, sources, typed, settings, quiet)
+            setup = resume_run(
+                resume, sources, typed, settings | {"preset": preset, "threads": threads, "out": out}, quiet
+            )
         else:
             given |= {"workers"} | ({*NETWORK} if old else set())
             fixed = {name: _off(name, settings[name]) for name in given & settings.keys()}
             setup = start_run(sources, out, old, preset, fixed, quiet)
-        _train(setup, ranks, quiet)
+        _train(setup, ranks, threads, quiet)
         if as_json:
             show_json(setup.run)
         else:
@@ -307,7 +309,7 @@ def _from_environment(ctx: click.Context) -> set[str]:
     return {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT}
 
 
-def _train(setup: Setup, workers: Workers | None, quiet: bool) -> None:
+def _train(setup: Setup, workers: Workers | None, threads: int | None, quiet: bool) -> None:
     """Train and show progress until the budget is used up; at a signal, save and exit."""
     run, corpus, notes = setup
     for note in [*corpus.notes, *notes]:
@@ -326,7 +328,8 @@ def _train(setup: Setup, workers: Workers | None, quiet: bool) -> None:
                 break
     if stopped_by:
         with suppress(BrokenPipeError):  # the same Ctrl-C may have ended the reader
-            click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
+            again = ["charlm", "train", "--resume", str(run.path), *(["--threads", str(threads)] if threads else [])]
+            click.echo(f"Stopped and saved. Go on with: {shlex.join(again)}", err=True)
         sys.exit(128 + stopped_by)
     if sentence := ending(run):
         click.echo(sentence, err=True)

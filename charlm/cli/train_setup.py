@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import click
@@ -13,8 +13,8 @@ from charlm import (
     Run,
     TrainedModel,
     TrainSpec,
-    change_budget,
-    change_workers,
+    change_sources,
+    change_training,
     choose,
     in_words,
     load,
@@ -31,6 +31,7 @@ from charlm.training.validation_choice import AUTO
 
 NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
 BUDGET = ("minutes", "steps", "epochs")
+MOST_NAMED = 3  # texts in a command that a message shows
 WITH_RESUME = {*BUDGET, "sources", "resume", "workers", "threads", "quiet", "as_json"}
 OPTIONS = {"learning_rate": "--lr", "origin": "--from"}  # those not named after their parameter
 
@@ -118,22 +119,19 @@ def start_run(
 def resume_run(resume: str, sources: tuple[str, ...], typed: set[str], settings: dict[str, Any], quiet: bool) -> Setup:
     """Open the run of --resume, with a new budget if one is given; the notes say what has changed around it.
 
-    Raises UsageError for options that a run keeps.
+    Raises UsageError for options that a run keeps. Whatever is refused, the run stays as it is.
     """
-    fixed = sorted(typed - WITH_RESUME)
-    if fixed:
-        names = ", ".join(map(option, fixed))
-        raise click.UsageError(f"--resume cannot change {names}: leave this out, or start a new run")
     run = Run.open(resume)
+    _refuse_what_a_run_keeps(run, sources, typed, settings)
+    if not sources:
+        run.require_sources()
     corpus, notes = _read(sources or run.sources, quiet, run.known, run.validation_sources), resume_notes(run)
     run.require(corpus)
     if not quiet:
         notes.insert(0, f"Resuming: {in_words(run.model, run.spec)}")
-    budget = {name: settings[name] for name in typed & {*BUDGET}}
-    replace(run.spec, **budget)  # refuses an impossible budget before the workers are changed
-    notes += change_workers(run, settings["workers"])
-    if budget:
-        notes += change_budget(run, **budget)
+    notes += change_training(run, workers=settings["workers"], **{name: settings[name] for name in typed & {*BUDGET}})
+    if sources:
+        notes += change_sources(run, corpus)
     return Setup(run, corpus, notes)
 
 
@@ -148,6 +146,39 @@ def _validation(values: Sequence[str]) -> tuple[str, list[str]]:
             "a file of that name), not both"
         )
     return values[0], []
+
+
+def _refuse_what_a_run_keeps(run: Run, sources: tuple[str, ...], typed: set[str], settings: dict[str, Any]) -> None:
+    """Raise UsageError for options on the command line that --resume cannot change; it names the command that does."""
+    fixed = sorted(typed - WITH_RESUME)
+    if not fixed:
+        return
+    names = ", ".join(map(option, fixed))
+    if "origin" in fixed:
+        raise click.UsageError("--resume goes on with a run, --from starts a new one from a model: leave one out")
+    if fixed == ["out"]:
+        raise click.UsageError(f"--resume goes on in {run.path}: leave --out out")
+    texts = list(sources or run.sources)
+    if len(texts) > MOST_NAMED:
+        texts = ["CORPUS"]
+    command = ["charlm", "train", *texts]
+    keeps_model = not typed & {*NETWORK, "preset"}
+    if keeps_model:
+        command += ["--from", str(run.path)]
+    for name in sorted(typed - {"sources", "resume", "as_json", "quiet"}):
+        command += _as_typed(name, settings[name])
+    result = "starts a new run from its model" if keeps_model else "makes a new run"
+    raise click.UsageError(f"--resume cannot change {names}: {shlex.join(command)} {result}")
+
+
+def _as_typed(name: str, value: Any) -> list[str]:
+    """An option and its value, as they are typed; nothing for None."""
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [option(name) if value else option(name).replace("--", "--no-", 1)]
+    values = value if isinstance(value, list | tuple) else [value]
+    return [word for one in values for word in (option(name), str(one))]
 
 
 def option(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +25,7 @@ from charlm.text.joined import IdsLike
 from charlm.text.vocabulary import Vocabulary
 
 IN_MEMORY = 2**24  # bytes; more ids than this are stored in a file
-BEGINNING = 2**20  # characters; `usual_start` looks no further
+BEGINNING = 2**20  # characters; `usual_start` looks no further, and so many are decoded at a time
 
 ReadProgress: TypeAlias = Callable[[int, int | None], object]
 """Is called with the bytes read so far, and with all bytes, or None if their number is not known."""
@@ -52,6 +53,15 @@ class Corpus:
         starts = np.concatenate((ids[:1], ids[1:][ids[:-1] == newline]))
         starts = starts[starts != newline]
         return self.vocabulary.characters[int(np.bincount(starts).argmax())] if len(starts) else "\n"
+
+    def begins_with(self, characters: int, sha256: str) -> bool:
+        """Whether the first so many characters are the text with that sha256, and more follow."""
+        if not 0 < characters < len(self.ids):
+            return False
+        digest = hashlib.sha256()
+        for at in range(0, characters, BEGINNING):
+            digest.update(self.vocabulary.decode(self.ids[at : min(at + BEGINNING, characters)]).encode())
+        return digest.hexdigest() == sha256
 
     def split(self, spec: TrainSpec) -> tuple[IdsLike, IdsLike]:
         """The ids to train on, and those for validation, by `spec.validation`: see charlm.corpus.validation.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,7 +23,12 @@ from charlm.files.strict_json import parse_json
 
 Tensors: TypeAlias = dict[str, NDArray[Any]]
 
+
 MOST_HEADER = 2**23  # bytes; the largest network needs half of it, the largest vocabulary the rest
+
+
+class OtherFileError(ValueError):
+    """A file that was never of this format."""
 
 
 def packed(key: str, head: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> bytes:
@@ -40,11 +46,17 @@ def read_header(path: Path, key: str, advice: str) -> tuple[str | None, dict[str
 
     A file begins with the length of its header (8 bytes) and the header, which is JSON. It is parsed here because
     safetensors accepts two arrays of one name. advice: what to do if the system refuses to read the file.
-    Raises StorageError for that, ValueError or TypeError for a file that is not safetensors.
+    Raises StorageError for that, ValueError or TypeError for a file that is not safetensors, OtherFileError if it never
+    was one.
     """
     with storage_errors("read", path, advice), path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        text = file.read(length) if length <= MOST_HEADER else b""  # a false length would fill the memory
+        start = file.read(9)
+        length = int.from_bytes(start[:8], "little")
+        if length > os.fstat(file.fileno()).st_size and start[8:] != b"{":
+            raise OtherFileError("it is not a safetensors file")
+        text = (
+            start[8:] + file.read(length - 1) if 0 < length <= MOST_HEADER else b""
+        )  # a false length would fill the memory
     if length > MOST_HEADER:
         raise ValueError(f"it is not a safetensors file of charlm (a header of {length:,} bytes)")
     try:

@@ -228,17 +228,17 @@ def _level(counts: Counts, adjusted: Ids, lower: list[_Level]) -> _Level:
     contexts = find(below, keys & mask(counts.order - 1, counts.vocabulary))
     if contexts.size and contexts.min() < 0:
         raise ValueError("an n-gram whose context never occurred")
-    discounts = _discounts(adjusted)[np.minimum(a, 3)]
+    discount = discounts(adjusted)[np.minimum(a, 3)]
     mass = np.bincount(contexts, a, len(below))
     met = mass > 0
     backoffs = np.ones(len(below) + 1, np.float32)
-    backoffs[:-1][met] = np.bincount(contexts, discounts, len(below))[met] / mass[met]
+    backoffs[:-1][met] = np.bincount(contexts, discount, len(below))[met] / mass[met]
     shares = np.zeros(len(keys) + 1, np.float32)
-    shares[:-1] = (a - discounts) / mass[contexts]
+    shares[:-1] = (a - discount) / mass[contexts]
     return _Level(keys, shares, backoffs, contexts.astype(np.int32))
 
 
-def _discounts(adjusted: Ids) -> Floats:
+def discounts(adjusted: Ids) -> Floats:
     """D of 0, 1, 2, and 3 or more, (4,), from how many n-grams have a(g) = 1, 2, 3, 4."""
     met = np.bincount(np.minimum(adjusted, 5), minlength=6)[1:5] + PRIOR
     Y = met[0] / (met[0] + 2 * met[1])

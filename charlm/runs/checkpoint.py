@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from charlm.arrays import Floats
-from charlm.errors import CharlmError, CheckpointError, StorageError
+from charlm.errors import CharlmError, CheckpointError, StorageError, in_short
 from charlm.files.atomic import storage_errors, write_atomic
 from charlm.files.strict_json import MOST_NUMBER, parse_json
 from charlm.files.tensors import MOST_HEADER as MOST_HEADER
-from charlm.files.tensors import checksum, packed, read_header, read_tensors, reason_of
+from charlm.files.tensors import OtherFileError, checksum, packed, read_header, read_tensors, reason_of
 from charlm.nn.model import ModelSpec
 from charlm.nn.stack import State
 from charlm.text.vocabulary import Vocabulary
@@ -83,6 +83,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return _checkpoint(head, read_tensors(path, list(header), READABLE))
     except StorageError:
         raise
+    except OtherFileError:
+        raise CheckpointError(
+            f"{path} is not a checkpoint file: name a run directory, or a .safetensors file in one"
+        ) from None
     except (CharlmError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"cannot load {path}: {reason_of(error)}; use another checkpoint") from None
 
@@ -114,7 +118,13 @@ class _Head:
     def of(cls, text: str) -> _Head:
         head = parse_json(text)
         if head["format"] != FORMAT:
-            raise CheckpointError(f"this charlm reads format {FORMAT}, not {head['format']!r}")
+            newer = isinstance(head["format"], int) and head["format"] > FORMAT
+            raise CheckpointError(
+                f"this charlm reads format {FORMAT}, not {head['format']!r}{': update charlm' if newer else ''}"
+            )
+        known = {field.name for field in fields(ModelSpec)}
+        if new := sorted(head["model"].keys() - known):
+            raise CheckpointError(f"its model has {in_short(new[0])}, which this charlm does not know: update charlm")
         spec, characters, progress = ModelSpec(**head["model"]), head["vocabulary"], head["progress"]
         if not isinstance(characters, str) or not isinstance(progress, dict):
             raise CheckpointError("its vocabulary is not a string or its progress not an object")

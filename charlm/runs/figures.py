@@ -1,15 +1,16 @@
-"""Results that are kept beside a run's configuration: baselines.json and mix.json, one small JSON object each."""
+"""Results that are kept beside a run's configuration, one small JSON object each: baselines, mix, divergence."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from charlm.errors import RunError, in_short
 from charlm.files.atomic import storage_errors, write_atomic
 from charlm.files.strict_json import MOST_NUMBER, parse_json
+from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.config import bounded
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Figures:
     def accepts(cls, figures: Mapping[str, Any]) -> bool:
         """Whether these names and values can be such figures."""
         kinds = {field.name: str(field.type) for field in fields(cls)}
-        return figures.keys() == kinds.keys() and all(_fits(kinds[name], value) for name, value in figures.items())
+        needed = {field.name for field in fields(cls) if field.default is MISSING}  # others came with later versions
+        return needed <= figures.keys() <= kinds.keys() and all(_fits(kinds[name], figures[name]) for name in figures)
 
     def save(self, run: Run) -> None:
         """Write the file, whole or not at all. Raises StorageError."""
@@ -66,6 +68,8 @@ class Baselines(Figures):
     ngram_nats: float
     bzip2_nats: float  # bzip2 -9 of that part alone
     xz_nats: float  # xz -9e of that part alone
+    ppm_nats: float | None = None  # PPM, an adaptive model; None in a run of a version that did not measure these
+    unigram_nats: float | None = None  # the n-gram of order 1: how often each character occurs
 
     @property
     def ngram_name(self) -> str:
@@ -108,6 +112,27 @@ class Mix(Figures):
         return super().accepts(figures) and figures["weight"] <= 1
 
 
+@dataclass(frozen=True)
+class Divergence(Figures):
+    """Where a training ended because its loss exploded again and again."""
+
+    NAME = "divergence"
+
+    step: int
+
+    @classmethod
+    def before(cls, run: Run, step: int) -> Divergence | None:
+        """The one that ended the training which wrote a run's checkpoint of that step; None if there was none since.
+
+        A run that was resumed and came further is no longer one that diverged.
+        """
+        found = cls.of(run)
+        last = load_checkpoint(run.last_path).step if found and run.last_path.exists() else 0
+        return found if found and max(step, last) <= found.step else None
+
+
 def _fits(kind: str, value: Any) -> bool:
+    if value is None:
+        return kind.endswith("None")
     is_number = isinstance(value, int if kind == "int" else int | float) and not isinstance(value, bool)
     return is_number and 0 <= value < MOST_NUMBER

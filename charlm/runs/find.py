@@ -1,4 +1,4 @@
-"""Find runs and checkpoints by what people name, and a free name for a new run."""
+"""Find runs and checkpoints by what people name, and take a free name for a new run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from contextlib import suppress
 from pathlib import Path
 
 from charlm.errors import RunError
+from charlm.files.atomic import storage_errors
 from charlm.runs.config import CONFIG, is_run
 from charlm.runs.run import Run
 
 RUNS = Path("checkpoints")
 
 
-def free_run_path(name: str, runs: Path = RUNS) -> Path:
-    """`runs/name`, or `runs/name-2`, `runs/name-3`, ... if that exists."""
+def take_free_path(name: str, runs: Path = RUNS) -> Path:
+    """Make the folder `runs/name`, or `runs/name-2`, `runs/name-3`, ... if that exists; returns the one that was made.
+
+    Of several processes that look for a name at once, each gets another folder. Raises StorageError.
+    """
     safe = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "run"
     own = os.fsdecode(safe.encode("utf-8", "surrogateescape"))  # the locale's way to name a file of these bytes
-    return next(path for path in _numbered(runs / own) if not path.exists())
+    return next(path for path in _numbered(runs / own) if _is_made(path))
 
 
 def newest_run(runs: Path = RUNS) -> Path:
@@ -34,6 +38,11 @@ def newest_run(runs: Path = RUNS) -> Path:
 def run_of(path: str | Path) -> Run:
     """The run that a path stands for: a run directory, or a checkpoint file in one. Raises RunError."""
     path = Path(path)
+    if path.is_file() and not is_run(path.parent):
+        raise RunError(
+            f"{path} is not in a run directory, where its n-gram and the names of its texts would be: name a run "
+            "directory, or a checkpoint file in one"
+        )
     return Run.open(path.parent if path.is_file() else path)
 
 
@@ -64,6 +73,16 @@ def _written_at(run: Path) -> int:
         with suppress(FileNotFoundError):
             times.append(file.lstat().st_mtime_ns)
     return max(times)
+
+
+def _is_made(path: Path) -> bool:
+    """Make a folder, unless there is something of that name. The system lets one process only make it."""
+    with storage_errors("create the run directory", path):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            return False
+    return True
 
 
 def _numbered(path: Path) -> Iterator[Path]:

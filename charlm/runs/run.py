@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +20,9 @@ from charlm.nn.model import ModelSpec
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlm.runs.config import CONFIG, config_bytes, file_names, is_run, read_config
 from charlm.runs.metrics import append_metrics, keep_metrics_up_to, read_metrics
+from charlm.version import __version__
 
+MOST_NAMED = 3  # texts in a command that a message shows
 FIRST = ("best.safetensors", "last.safetensors")  # written first in a run that begins with a trained model
 
 
@@ -116,21 +120,37 @@ class Run:
         """The characters that the vocabulary has beside those of the text: `read_corpus` takes them."""
         return str(self.origin["vocabulary"]) if self.origin else ""
 
-    def corpus(self) -> Corpus:
-        """The corpus, read again from its sources. Raises CorpusError if it is not there, or has changed."""
-        if STANDARD_INPUT in self.sources:
-            raise CorpusError(f"the text of {self.path} came from standard input, which cannot be read again")
-        corpus = read_corpus(self.sources, known=self.known, validation=self.validation_sources)
+    def corpus(self, sources: Sequence[str | Path] | None = None) -> Corpus:
+        """The corpus, read again, by default from where it was. Raises CorpusError if it is missing or has changed."""
+        if sources is None:
+            if STANDARD_INPUT in self.sources:
+                raise CorpusError(f"the text of {self.path} came from standard input, which cannot be read again")
+            self.require_sources()
+        corpus = read_corpus(sources or self.sources, known=self.known, validation=self.validation_sources)
         self.require(corpus)
         return corpus
+
+    def require_sources(self) -> None:
+        """Raise CorpusError if a source of the corpus is no longer where it was."""
+        for source in self.sources:
+            if source != STANDARD_INPUT and not Path(source).exists():
+                raise CorpusError(
+                    f"the text of {self.path} is no longer at {source}: if it was moved or renamed to NEW, "
+                    f"charlm train NEW --resume {self._typed} finds it there, and remembers that"
+                )
 
     def require(self, corpus: Corpus) -> None:
         """Raise CorpusError if a corpus is not this run's, or was read without `known`."""
         expected, came = self.config["corpus"]["sha256"], corpus.sha256
         if came != expected:
+            texts = " ".join(map(shlex.quote, corpus.sources[:MOST_NAMED]))
+            more = " ..." if len(corpus.sources) > MOST_NAMED else ""
+            way_out = f"charlm train {texts}{more} --from {self._typed} trains on it, starting from this model"
+            if corpus.begins_with(self.config["corpus"]["characters"], expected):
+                raise CorpusError(f"the text is longer now than when {self.path} began: {way_out}")
             raise CorpusError(
                 f"the text is not the one that {self.path} began with (sha256 {came[:12]}, "
-                f"expected {in_short(expected[:12])}): restore that text, or start a new run"
+                f"expected {in_short(expected[:12])}): restore that text, or {way_out}"
             )
         if (held_out := self.config["corpus"].get("validation")) is not None and (
             corpus.held_out is None or corpus.held_out.sha256 != held_out["sha256"]
@@ -176,6 +196,9 @@ class Run:
     def open(cls, path: str | Path) -> Run:
         """Open a run directory. Raises RunError if it is not one."""
         path = Path(path)
+        if path.is_file():
+            advice = f"name its run directory, {path.parent}" if is_run(path.parent) else "charlm train makes one"
+            raise RunError(f"{path} is a file, not a run directory: {advice}")
         if not path.is_dir():
             raise RunError(f"no run directory at {path}: charlm train makes one")
         return cls(path, read_config(path))
@@ -188,6 +211,16 @@ class Run:
         """Train in another way from now on. Raises RunError if another process is training in the run."""
         with self.held():
             self.config["training"] = asdict(spec)
+            self.save_config()
+
+    def change_sources(self, corpus: Corpus) -> None:
+        """Read the corpus from where this one came from, from now on. Raises CorpusError if it is another text.
+
+        Raises RunError if another process is training in the run.
+        """
+        self.require(corpus)
+        with self.held():
+            self.config["corpus"]["sources"] = list(corpus.sources)
             self.save_config()
 
     def log(self, records: list[Mapping[str, Any]]) -> None:
@@ -218,9 +251,23 @@ class Run:
         for path in self.numbered_paths[: -keep or None]:
             _remove(path)
 
+    @property
+    def _typed(self) -> str:
+        """The path as it is typed in a shell."""
+        return shlex.quote(str(self.path))
+
     def _misfit(self, error: Exception) -> RunError:
+        made = self.config.get("charlm")
+        if _numbers(made) > _numbers(__version__):
+            return RunError(f"{self.path} was made by a newer charlm ({made}, this is {__version__}): update charlm")
         reason = in_short(error)
         return RunError(f"the configuration of {self.path} does not fit this charlm ({reason}): start a new run")
+
+
+def _numbers(version: object) -> tuple[int, ...]:
+    """A version's numbers, to be compared; none if it is not a version."""
+    is_version = isinstance(version, str) and re.fullmatch(r"\d{1,9}(\.\d{1,9}){0,5}", version, re.ASCII)
+    return tuple(map(int, str(version).split("."))) if is_version else ()
 
 
 def _remove(path: Path) -> None:

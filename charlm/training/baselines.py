@@ -1,8 +1,9 @@
-"""What a text costs without a network: an n-gram, and the compressors that every system has.
+"""What a text costs without a network: an n-gram, PPM, and the compressors that every system has.
 
 The n-gram counts the same training part and is scored on the same validation part in the same way, from its beginning
-and after a newline. bzip2 and xz compress the validation part alone, as UTF-8: they have not seen the training part,
-and their files have headers, so for very short texts their results mean little.
+and after a newline. So is PPM, but it goes on learning while it is scored; of long texts it takes a part, see
+charlm.predict.ppm. bzip2 and xz compress the validation part alone, as UTF-8: they have not seen the training part, and
+their files have headers, so for very short texts their results mean little.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import lzma
 import math
 
 from charlm.corpus.corpus import Corpus
+from charlm.predict.ngram import NGram
+from charlm.predict.ngram_counts import Counts
 from charlm.predict.ngram_file import save_counts
+from charlm.predict.ppm import ppm_nats
 from charlm.predict.run_mixture import MOST_TRIED, measure_ngram
 from charlm.runs.figures import Baselines
 from charlm.runs.run import Run
@@ -29,6 +33,8 @@ def measure_baselines(run: Run, corpus: Corpus) -> Baselines:
     if (kept := Baselines.of(run)) is not None and run.ngram_path.exists():
         return kept
     ngram, validation_ids = measure_ngram(run, corpus)
+    training_ids, _ = corpus.split(run.spec)
+    unigram = NGram.of(Counts.of(training_ids, ngram.V, 1), ngram.start)
     tried = validation_ids[:MOST_TRIED]
     text = corpus.vocabulary.decode(tried).encode()
     baselines = Baselines(
@@ -37,6 +43,8 @@ def measure_baselines(run: Run, corpus: Corpus) -> Baselines:
         ngram_nats=score_ids(ngram, validation_ids).nats_per_char,
         bzip2_nats=8 * math.log(2) * len(bz2.compress(text, 9)) / len(tried),
         xz_nats=8 * math.log(2) * xz_bytes(text) / len(tried),
+        unigram_nats=score_ids(unigram, validation_ids).nats_per_char,
+        ppm_nats=float(ppm_nats(training_ids, validation_ids, ngram.V, ngram.start).mean()),
     )
     with run.held():
         save_counts(run.ngram_path, ngram.counts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from charlm.arrays import Flags, Ids, NamedArrays
 from charlm.config import MOST_EVALUATION, TrainSpec, planned_evaluations, steps_per_epoch, training_budget
 from charlm.corpus.corpus import Corpus
-from charlm.errors import DivergenceError, RunError
+from charlm.errors import DivergenceError, RunError, StorageError
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.nn.stack import BATCH_AXIS, Masks, State
 from charlm.optim.optimizers import Optimizer, takes
@@ -21,6 +22,7 @@ from charlm.parallel.blas import blas_threads
 from charlm.parallel.workers import Workers
 from charlm.predict.network import Network
 from charlm.runs.checkpoint import Checkpoint, save_checkpoint
+from charlm.runs.figures import Divergence
 from charlm.runs.resume import find_resume_point, restore_damaged_files
 from charlm.runs.run import Run
 from charlm.scoring.score import score_ids
@@ -235,10 +237,13 @@ class Coordinator:
 
     def _require_rollbacks_left(self) -> None:
         if self._tally.rollbacks >= MOST_ROLLBACKS:
+            with suppress(StorageError):  # without it, only a warning is missing later
+                Divergence(self._tally.step).save(self.run)
+            clip = "a lower --lr or --clip-norm" if self.spec.clip_norm else "a lower --lr, or with --clip-norm"
             raise DivergenceError(
                 f"training diverged at step {self._tally.step}, after going back and halving the learning rate "
-                f"{MOST_ROLLBACKS} times: start again with a lower --lr or --clip-norm; the files in {self.run.path} "
-                "are from before and good"
+                f"{MOST_ROLLBACKS} times: start again with {clip}; the files in {self.run.path} are from before and "
+                "good"
             )
 
     def _dropout_masks(self, step: int) -> Masks | None:

@@ -15,7 +15,7 @@ from charlm.corpus.corpus import Corpus
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.parallel.blas import blas_name, blas_thread_count
 from charlm.parallel.workers import suitable_count
-from charlm.runs.find import free_run_path
+from charlm.runs.find import take_free_path
 from charlm.runs.run import Run
 from charlm.text.batches import fitting_window
 from charlm.training.auto_config import choose
@@ -41,12 +41,13 @@ def new_run(
         chosen = choose(corpus, **network)
         spec, network = chosen.training, chosen.network
     model = ModelSpec(len(corpus.vocabulary) + 1, **network)  # one id more for the unknown character
-    return Run.create(run_path(corpus, out), configuration(corpus, model, spec))
+    config = configuration(corpus, model, spec)
+    return Run.create(run_path(corpus, out), config)
 
 
 def run_path(corpus: Corpus, out: str | Path | None) -> Path:
-    """The directory of a new run: `out`, or a free name after the corpus."""
-    return Path(out) if out is not None else free_run_path(corpus.name)
+    """The directory of a new run: `out`, or one with a free name after the corpus, which is made at once."""
+    return Path(out) if out is not None else take_free_path(corpus.name)
 
 
 def configuration(corpus: Corpus, model: ModelSpec, spec: TrainSpec) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
+from charlm.config import MOST_STEPS
 from charlm.errors import CheckpointError, in_short
-from charlm.files.strict_json import MOST_NUMBER
 from charlm.runs.run import Run
 
 MOST_ROLLBACKS = 3
@@ -51,8 +51,11 @@ class Tally:
     def of(cls, progress: Mapping[str, Any]) -> Tally:
         """The tally that a checkpoint holds. Raises CheckpointError if it is not one."""
         known = {field.name: field for field in fields(cls)}
+        if new := sorted(progress.keys() - known.keys()):
+            found = in_short(new[0])
+            raise CheckpointError(f"the checkpoint counts {found}, which this charlm does not know: update charlm")
         for name, value in progress.items():
-            if name not in known or not _is_possible(known[name], value):
+            if not _is_possible(known[name], value):
                 found = in_short(f"{name} is {value!r}")
                 raise CheckpointError(f"the checkpoint's {found}, which is not possible: use another checkpoint")
         return cls(**progress)
@@ -63,9 +66,9 @@ def _is_possible(field: Field[Any], value: Any) -> bool:
     if value is None:
         return field.default is None
     if str(field.type).startswith("int"):
-        most = MOST_ROLLBACKS + 1 if field.name == "rollbacks" else MOST_NUMBER
+        most = MOST_ROLLBACKS + 1 if field.name == "rollbacks" else MOST_STEPS
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < most
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_NUMBER
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_STEPS
 
 
 @dataclass(frozen=True)

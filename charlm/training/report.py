@@ -12,12 +12,11 @@ from charlm.runs.figures import FEW, Baselines, Mix
 from charlm.runs.resume import last_checkpoint
 from charlm.runs.run import Run
 from charlm.training.coordinator import is_patience_exhausted
+from charlm.training.judgement import Facts, judge
 from charlm.training.progress import Tally
 
 OVERFITTING = 0.7  # of the steps; if the best model is from before that, training overfitted or stalled
-EQUAL = 0.01  # nats per character; results with a smaller difference count as equal
 REPORTS = 5  # training losses that are averaged, to reduce noise
-SMALL = 50_000  # characters to train on; with fewer, the n-gram is hard to beat
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -65,10 +64,10 @@ def ending(run: Run) -> str:
         after = f"{_duration(figures['seconds'])} of {_duration(60 * spec.minutes)}"
     if checkpoint and is_patience_exhausted(spec, Tally.of(checkpoint.progress)):
         reason = f"{spec.patience} evaluations in a row did not improve on step {figures['best_step']:,}"
-        return f"Stopped after {after}: {reason} (--patience); to continue, --resume with a larger budget"
+        return f"Stopped after {after}: {reason} (--patience)"
     left = 60 * (spec.minutes or 0) - figures["seconds"]
     if left >= 1 and spec.epochs is not None and figures["epochs"] >= spec.epochs:
-        return f"Stopped after {after}: {spec.epochs:g} passes over the text are done (--epochs)"
+        return f"Stopped after {after}: {spec.epochs:g} passes over the text are done (--epochs sets how many)"
     return ""
 
 
@@ -80,39 +79,31 @@ def _duration(seconds: float) -> str:
 
 
 def verdict(run: Run) -> str:
-    """The result in words: compared with an n-gram and a compressor, and what may improve it.
+    """The result in words: compared with an n-gram, PPM and a compressor, and what may improve it.
 
     Empty before the first evaluation, and if there is nothing to report.
     """
-    figures = summary(run)
+    figures, baselines = summary(run), Baselines.of(run)
     if figures["validation_nats"] is None:
         return ""
-    sentences = []
-    is_past_best = figures["best_step"] < OVERFITTING * figures["steps"]
-    has_overfitted = is_past_best and _training_loss_fell_after(run, figures["best_step"])
-    if baselines := Baselines.of(run):
-        is_small = run.training_characters < SMALL
-        is_done = is_past_best or bool(ending(run))
-        sentences.append(_comparison(figures["validation_nats"], baselines, is_small, is_done))
-        if (mix := Mix.of(run)) and mix.helps and mix.step == figures["best_step"]:
-            sentences.append(f"Mixed with the n-gram (--mix): {mix.nats:.2f}.")
-        if baselines.characters < FEW:
-            sentences.append(f"Only {baselines.characters:,} characters were scored, so this is a rough measure.")
-    if figures["validation_nats"] >= math.log(figures["vocabulary"] + 1):
-        sentences.append(
-            "That is no better than chance: the text is too short to learn from, or the settings do not suit it."
-        )
-    elif run.origin and figures["best_step"] == 0 < figures["steps"]:
-        sentences.append("No step improved on the initial model: a lower --lr, more time or --dropout may help.")
-    elif has_overfitted:
-        sentences.append(
-            f"After step {figures['best_step']:,} it began to overfit (the best model is kept): more text, "
-            "more --dropout, a smaller --hidden or less time will help."
-        )
-    elif is_past_best:
-        sentences.append(
-            f"After step {figures['best_step']:,} it did not improve (the best model is kept): a lower --lr may help."
-        )
+    has_stalled = figures["best_step"] < OVERFITTING * figures["steps"]
+    facts = Facts(
+        nats=figures["validation_nats"],
+        baselines=baselines,
+        vocabulary=figures["vocabulary"],
+        characters=run.training_characters,
+        best_step=figures["best_step"],
+        steps=figures["steps"],
+        has_stalled=has_stalled,
+        has_overfitted=has_stalled and _training_loss_fell_after(run, figures["best_step"]),
+        has_ended=bool(ending(run)),
+        began_with_model=run.origin is not None,
+    )
+    sentences = [judge(facts)]
+    if baselines and (mix := Mix.of(run)) and mix.helps and mix.step == figures["best_step"]:
+        sentences.append(f"Mixed with the n-gram (--mix): {mix.nats:.2f}.")
+    if baselines and baselines.characters < FEW:
+        sentences.append(f"Only {baselines.characters:,} characters were scored, so this is a rough measure.")
     return " ".join(sentences)
 
 
@@ -122,22 +113,3 @@ def _training_loss_fell_after(run: Run, step: int) -> bool:
     until = [nats for at, nats in losses if at <= step]
     since = [nats for at, nats in losses if at > step]
     return bool(until and since) and fmean(since[-REPORTS:]) < fmean(until[-REPORTS:])
-
-
-def _comparison(nats: float, baselines: Baselines, is_small: bool, is_done: bool) -> str:
-    """One sentence: the nats of the network and of the baselines, which is better, and whether more time would help."""
-    found = [
-        f"{nats:.2f} nats ({nats / math.log(2):.2f} bpc)",
-        f"{baselines.ngram_name} {baselines.ngram_nats:.2f}",
-        *(f"{name} {others:.2f}" for others, name in filter(None, [baselines.compressed])),
-    ]
-    if nats < baselines.ngram_nats - EQUAL:
-        return f"{'; '.join(found)}: the network does better than the n-gram."
-    if nats <= baselines.ngram_nats:
-        said = "the network is as good as the n-gram"
-    elif nats <= baselines.ngram_nats + EQUAL:
-        said = "the n-gram is as good"
-    else:
-        said = "the n-gram does better on a text this small" if is_small else "the n-gram does better"
-    advice = "" if is_small or is_done else "; more time would help"
-    return f"{'; '.join(found)}: {said}{advice}."

@@ -17,7 +17,7 @@ from charlm.training.progress import Progress
 def train(run: Run, corpus: Corpus, workers: Workers | None = None) -> Generator[Progress, None, None]:
     """Train a run to the end of its budget, yielding after every update, as `charlm train` does.
 
-    First an n-gram and compressors are measured on the text (`measure_baselines`), then the network is trained
+    First an n-gram, PPM and compressors are measured on the text (`measure_baselines`), then the network is trained
     (`charlm.training.loop.train_steps`, which see), and at the end of the budget the weight is found with which the
     network and the n-gram predict best together (`fit_mix`). A caller who stops iterating ends training: the run is
     saved, and goes on the next time it is trained.
