@@ -88,6 +88,11 @@ class TrainedModel:
         return f"{self.path.parent.name}/{self.path.name}"
 
     @property
+    def usual_reset(self) -> str:
+        """Where the state starts again in scoring, if nothing else is asked for: one of RESETS_OF_STATE."""
+        return "line" if self.reads_records else "file"
+
+    @property
     def ngram_order(self) -> int | None:
         """The order of the n-gram that the network is mixed with; None for the network alone."""
         ngram = self.mixture.ngram if self.mixture else None

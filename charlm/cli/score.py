@@ -13,7 +13,7 @@ from charlm.cli.score_report import show_list, show_total
 from charlm.cli.streams import stdin_is_empty
 from charlm.predict.dynamic_evaluation import MOST_RATE, USUAL_RATE
 from charlm.scoring.ranking import MEASURES
-from charlm.scoring.units import RESETS_OF_STATE, UNITS, usual_reset
+from charlm.scoring.units import RESETS_OF_STATE, UNITS
 
 
 @click.command("score", short_help="Measure how well a model predicts a text.")
@@ -98,7 +98,7 @@ def command(
     page = SurprisalPage(html) if html else None
     model = load(run, mix=mix)
     show_warning(model)
-    reset = reset or usual_reset(model)
+    reset = reset or model.usual_reset
     if adapt and reset == "line":
         raise click.UsageError("--adapt learns across lines, and this model reads each on its own: add --reset file")
     texts, unseen = _Kept(read_texts(files or ["-"])), Unseen(model.vocabulary)

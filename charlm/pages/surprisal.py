@@ -19,7 +19,6 @@ from charlm.pages.frame import asset, page
 from charlm.pages.style import level_rules
 from charlm.plotting.colours import SURPRISAL_DARK, SURPRISAL_LIGHT
 from charlm.predict.predictor import likeliest
-from charlm.scoring.units import usual_reset
 from charlm.text.pieces import Source, lines_of
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def surprisal_page(
     model: TrainedModel, texts: Sequence[ShownText], *, reset: str | None = None, note: str = ""
 ) -> bytes:
     """The page as UTF-8; see `SurprisalPage`. note: a remark on the text, such as how much of it is shown."""
-    expected = _expectations(model, [shown.text for shown in texts], reset or usual_reset(model))
+    expected = _expectations(model, [shown.text for shown in texts], reset or model.usual_reset)
     text = "".join(shown.text for shown in texts)
     known = set(model.vocabulary.characters)
     levels = np.minimum(expected.bits.astype(int), LEVELS - 1)

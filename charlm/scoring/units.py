@@ -22,7 +22,9 @@ RESETS_OF_STATE = ("never", "file", "line")
 class Model(Protocol):
     """What can score pieces of text: a `charlm.TrainedModel`."""
 
-    reads_records: bool
+    @property
+    def usual_reset(self) -> str:
+        """Where its state starts again, if nothing else is asked for."""
 
     def surprisals(self, pieces: Iterable[str], *, reset: bool = False, adapt: float = 0.0) -> Iterator[Floats]:
         """The nats (N,) of the characters of every piece."""
@@ -62,7 +64,7 @@ def entries(
     learning rate of a second reading that adapts to the text, for `Entry.adapted`. Raises SpecError, and CorpusError
     for a source that is not text.
     """
-    reset = reset or usual_reset(model)
+    reset = reset or model.usual_reset
     for name, value, choices in (("per", per, UNITS), ("reset", reset, RESETS_OF_STATE)):
         if value not in choices:
             raise SpecError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
@@ -77,11 +79,6 @@ def entries(
         else:
             for piece, nats, adapted in scored:
                 yield from _characters(piece, nats, adapted)
-
-
-def usual_reset(model: Model) -> str:
-    """Where the state of a model starts again if nothing else is asked for."""
-    return "line" if model.reads_records else "file"
 
 
 def _pieces(texts: Iterable[Source], by_line: bool, empty_first: bool) -> Iterator[_Piece]:

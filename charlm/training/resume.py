@@ -66,10 +66,13 @@ def change_workers(run: Run, workers: int | None) -> list[str]:
 
 
 def _change(run: Run, spec: TrainSpec) -> None:
-    """Write a configuration that differs from the one a run has."""
+    """Write a configuration that differs from the one a run has; a run that is in use is refused in any case."""
     if spec != run.spec:
         require_memory_for(run.model, spec)
         run.change_spec(spec)
+    else:
+        with run.held():
+            pass
 
 
 def _with_budget(
