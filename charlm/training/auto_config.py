@@ -66,11 +66,15 @@ BUDGET = {"minutes", "steps", "epochs"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """All options: network, the fields of a ModelSpec without the vocabulary; training; and both in words."""
+    """All options: network, the fields of a ModelSpec without the vocabulary; training; and both in words.
+
+    passes: over the text, as many as the budget is expected to give.
+    """
 
     network: dict[str, Any]
     training: TrainSpec
     sentence: str
+    passes: float
 
 
 def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
@@ -110,10 +114,8 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     chosen |= regularisation_for(passes * capacity(model) / characters)
     spec = TrainSpec(**{**chosen, **training})
     sizes = {name: getattr(model, name) for name in ("hidden", "layers", "embedding")}
-    count = f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
-    plural = "" if count == "1" else "es"
-    sentence = f"Recipe: {in_words(model, spec)}; about {count} pass{plural} over the text"
-    return Recipe(network | sizes, spec, sentence)
+    sentence = f"Recipe: {in_words(model, spec)}; about {passes_in_words(passes)} over the text"
+    return Recipe(network | sizes, spec, sentence, passes)
 
 
 def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,6 +226,17 @@ class _Readable:
         update = workers * update_cost(model, spec.optimizer) / (spec.batch * spec.window)  # by every worker
         characters = in_parallel * self._work / (cost(model, spec.batch / workers) + update)
         return min(self._most, max(characters - self._evaluations, (1 - MOST_EVALUATION) * characters))
+
+
+def passes_in_words(passes: float) -> str:
+    """For example "15 passes"."""
+    count = rounded(passes)
+    return f"{count} pass{'' if count == '1' else 'es'}"
+
+
+def rounded(passes: float) -> str:
+    """An estimated number, with as many digits as it is worth."""
+    return f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
 
 
 def in_words(model: ModelSpec, spec: TrainSpec) -> str:
