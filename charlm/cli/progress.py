@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from charlm import Corpus, Progress, Run, load, plot
+from charlm.training.forecast import Forecast
 
 BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 SAMPLE_LENGTH = 120
@@ -23,10 +24,11 @@ class Watcher:
     DRAWING_SHARE of the time, and at the end.
     """
 
-    def __init__(self, run: Run, corpus: Corpus, quiet: bool) -> None:
+    def __init__(self, run: Run, corpus: Corpus, quiet: bool, forecast: Forecast | None = None) -> None:
         self.run = run
         self.corpus = corpus
         self.quiet = quiet
+        self._forecast = forecast
         self._in_terminal = sys.stderr.isatty()
         self._bar: Any = None
         self._drawn = self._drawing = 0.0
@@ -58,6 +60,8 @@ class Watcher:
                 f"the learning rate, {_times(progress.rollbacks)} so far",
                 file=sys.stderr,
             )
+        if self._forecast and (correction := self._forecast.correction(progress)):
+            tqdm.write(correction, file=sys.stderr)
         if not progress.evaluated:
             return
         if not self.quiet:

@@ -311,14 +311,14 @@ def _from_environment(ctx: click.Context) -> set[str]:
 
 def _train(setup: Setup, workers: Workers | None, threads: int | None, quiet: bool) -> None:
     """Train and show progress until the budget is used up; at a signal, save and exit."""
-    run, corpus, notes = setup
+    run, corpus, notes, forecast = setup
     for note in [*corpus.notes, *notes]:
         click.echo(note, err=True)
     progress: Progress | None = None
     stopped_by: int | None = None
     with (
         Interrupts() as interrupts,
-        Watcher(run, corpus, quiet) as watcher,
+        Watcher(run, corpus, quiet, forecast) as watcher,
         closing(train(run, corpus, workers)) as training,  # closing saves, also if showing progress fails
     ):
         for progress in training:

@@ -27,6 +27,7 @@ from charlm.cli.reading_bar import reading_bar
 from charlm.nn.cells import CELLS
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.training.auto_config import PRESETS
+from charlm.training.forecast import Forecast
 from charlm.training.validation_choice import AUTO
 
 NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
@@ -37,11 +38,12 @@ OPTIONS = {"learning_rate": "--lr", "origin": "--from"}  # those not named after
 
 
 class Setup(NamedTuple):
-    """A run to train, its corpus, and notes to print before training."""
+    """A run to train, its corpus, notes to print before training, and how many passes those of a new run promise."""
 
     run: Run
     corpus: Corpus
     notes: list[str]
+    forecast: Forecast | None = None
 
 
 def starting_model(origin: str, preset: str | None, typed: set[str], settings: dict[str, Any]) -> TrainedModel:
@@ -113,7 +115,7 @@ def start_run(
             f"The text is short for a batch of {chosen.training.batch} windows of {chosen.training.window} steps: "
             f"training with {used.batch} of {used.window}"
         )
-    return Setup(run, corpus, notes)
+    return Setup(run, corpus, notes, None if quiet else Forecast(chosen))
 
 
 def resume_run(resume: str, sources: tuple[str, ...], typed: set[str], settings: dict[str, Any], quiet: bool) -> Setup:

@@ -66,11 +66,15 @@ BUDGET = {"minutes", "steps", "epochs"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """All options: network, the fields of a ModelSpec without the vocabulary; training; both in words; and notes."""
+    """All options: network, the fields of a ModelSpec without the vocabulary; training; both in words; and notes.
+
+    passes: over the text, as many as the budget is expected to give.
+    """
 
     network: dict[str, Any]
     training: TrainSpec
     sentence: str
+    passes: float
     notes: tuple[str, ...] = ()  # about the validation part, one sentence each
 
 
@@ -118,10 +122,8 @@ def choose(corpus: Corpus, preset: str | None = None, **given: Any) -> Recipe:
     chosen |= regularisation_for(passes * capacity(model) / characters)
     spec = TrainSpec(**{**chosen, **training})
     sizes = {name: getattr(model, name) for name in ("hidden", "layers", "embedding")}
-    count = f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
-    plural = "" if count == "1" else "es"
-    sentence = f"Recipe: {in_words(model, spec)}; about {count} pass{plural} over the text"
-    return Recipe(network | sizes, spec, sentence, tuple(kept.notes))
+    sentence = f"Recipe: {in_words(model, spec)}; about {passes_in_words(passes)} over the text"
+    return Recipe(network | sizes, spec, sentence, passes, tuple(kept.notes))
 
 
 def _preset(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,6 +234,17 @@ class _Readable:
         update = workers * update_cost(model, spec.optimizer) / (spec.batch * spec.window)  # by every worker
         characters = in_parallel * self._work / (cost(model, spec.batch / workers) + update)
         return min(self._most, max(characters - self._evaluations, (1 - MOST_EVALUATION) * characters))
+
+
+def passes_in_words(passes: float) -> str:
+    """For example "15 passes"."""
+    count = rounded(passes)
+    return f"{count} pass{'' if count == '1' else 'es'}"
+
+
+def rounded(passes: float) -> str:
+    """An estimated number, with as many digits as it is worth."""
+    return f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
 
 
 def in_words(model: ModelSpec, spec: TrainSpec) -> str:

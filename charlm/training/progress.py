@@ -91,6 +91,11 @@ class Progress:
     rollbacks: int  # how often training diverged; each time it went back and halved the learning rate
     evaluated: bool  # after this update there was an evaluation, and a checkpoint was written
 
+    @property
+    def passes(self) -> float:
+        """How many passes over the text the whole budget will give, at the speed so far."""
+        return self.epoch / self.share
+
 
 class MetricsLog:
     """Counts updates and evaluations in a tally, and writes metrics.jsonl: every training loss in it is the mean since
