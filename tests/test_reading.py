@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from runs import few_examples, give_stdin
 
 from charlm.corpus import reader
-from charlm.corpus.reader import Text, clean_up_notes, read_texts, total_bytes
+from charlm.corpus.notes import clean_up_notes
+from charlm.corpus.reader import Text, read_texts, total_bytes
 from charlm.errors import CorpusError
 
 MIB = 2**20

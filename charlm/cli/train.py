@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from charlm import ModelSpec, Progress, TrainSpec, Workers, blas_threads, ending, mpi_workers, take_part, train
+from charlm.cli.arguments import how_to_read, reading_options
 from charlm.cli.interrupts import Interrupts
 from charlm.cli.progress import Watcher
 from charlm.cli.train_report import show_json, show_result
@@ -224,6 +225,8 @@ def _window(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     help="Threads for matrix products, of all workers together: at least one per worker, at most one per processor.  "
     "[default: chosen by the BLAS library, usually all cores]",
 )
+@reading_options
+@click.option("--duplicates", is_flag=True, help="Read texts that are the same as another one each time, not once.")
 @click.option("--quiet", is_flag=True, help="Print no progress and no samples.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output at the end.")
 @click.pass_context
@@ -237,6 +240,9 @@ def command(
     preset: str | None,
     workers: int | str | None,
     threads: int | None,
+    glob: tuple[str, ...],
+    encoding: str | None,
+    duplicates: bool,
     quiet: bool,
     as_json: bool,
     **settings: Any,
@@ -257,6 +263,7 @@ def command(
         settings |= dict.fromkeys({*BUDGET} - typed)  # a budget on the command line replaces those of the environment
     if resume is None and not sources:
         raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
+    reading = how_to_read(sources, glob, encoding) | {"duplicates": duplicates}
     old = starting_model(origin, preset, typed, settings) if origin and resume is None else None
     refuse_without_effect(typed, preset, settings)
     with blas_threads(threads), mpi_workers() if workers == MPI else nullcontext() as ranks:
@@ -265,11 +272,11 @@ def command(
             return
         settings["workers"] = ranks.count if ranks else workers
         if resume is not None:
-            setup = resume_run(resume, sources, typed, settings, quiet)
+            setup = resume_run(resume, sources, reading, typed, settings, quiet)
         else:
             given |= {"workers"} | ({*NETWORK} if old else set())
             fixed = {name: _off(name, settings[name]) for name in given & settings.keys()}
-            setup = start_run(sources, out, old, preset, fixed, quiet)
+            setup = start_run(sources, out, reading, old, preset, fixed, quiet)
         _train(setup, ranks, quiet)
         if as_json:
             show_json(setup.run)

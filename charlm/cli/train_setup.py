@@ -29,7 +29,7 @@ from charlm.training.auto_config import PRESETS
 
 NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
 BUDGET = ("minutes", "steps", "epochs")
-WITH_RESUME = {*BUDGET, "sources", "resume", "workers", "threads", "quiet", "as_json"}
+WITH_RESUME = {*BUDGET, "sources", "glob", "encoding", "duplicates", "resume", "workers", "threads", "quiet", "as_json"}
 OPTIONS = {"learning_rate": "--lr", "origin": "--from"}  # those not named after their parameter
 
 
@@ -82,6 +82,7 @@ def _no_effect(name: str, of: str, suited: list[str], settings: dict[str, Any]) 
 def start_run(
     sources: tuple[str, ...],
     out: str | None,
+    reading: dict[str, Any],
     old: TrainedModel | None,
     preset: str | None,
     given: dict[str, Any],
@@ -89,10 +90,10 @@ def start_run(
 ) -> Setup:
     """Make a new run; the notes say how it is trained, and what differs from the options.
 
-    old: the model to start from, if any. given: the settings of the network and of training that are not chosen
-    automatically.
+    reading: further arguments of `read_corpus`. old: the model to start from, if any. given: the settings of the
+    network and of training that are not chosen automatically.
     """
-    corpus = _read(sources, quiet, old.vocabulary.characters if old else "")
+    corpus = _read(sources, quiet, old.vocabulary.characters if old else "", reading)
     chosen = choose(corpus, preset, **given)
     if old:
         run = new_run_from(old, corpus, out, chosen.training)
@@ -110,17 +111,26 @@ def start_run(
     return Setup(run, corpus, notes)
 
 
-def resume_run(resume: str, sources: tuple[str, ...], typed: set[str], settings: dict[str, Any], quiet: bool) -> Setup:
+def resume_run(
+    resume: str,
+    sources: tuple[str, ...],
+    reading: dict[str, Any],
+    typed: set[str],
+    settings: dict[str, Any],
+    quiet: bool,
+) -> Setup:
     """Open the run of --resume, with a new budget if one is given; the notes say what has changed around it.
 
-    Raises UsageError for options that a run keeps.
+    reading: further arguments of `read_corpus`; those that are typed replace those of the run. Raises UsageError for
+    options that a run keeps.
     """
     fixed = sorted(typed - WITH_RESUME)
     if fixed:
         names = ", ".join(map(option, fixed))
         raise click.UsageError(f"--resume cannot change {names}: leave this out, or start a new run")
     run = Run.open(resume)
-    corpus, notes = _read(sources or run.sources, quiet, run.known), resume_notes(run)
+    reading = run.reading | {name: value for name, value in reading.items() if name in typed}
+    corpus, notes = _read(sources or run.sources, quiet, run.known, reading), resume_notes(run)
     run.require(corpus)
     if not quiet:
         notes.insert(0, f"Resuming: {in_words(run.model, run.spec)}")
@@ -137,6 +147,6 @@ def option(name: str) -> str:
     return OPTIONS.get(name, "--" + name.replace("_", "-"))
 
 
-def _read(sources: Sequence[str], quiet: bool, known: str) -> Corpus:
+def _read(sources: Sequence[str], quiet: bool, known: str, reading: dict[str, Any]) -> Corpus:
     with reading_bar(quiet) as show:
-        return read_corpus(sources, progress=show, known=known)
+        return read_corpus(sources, progress=show, known=known, **reading)

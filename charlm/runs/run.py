@@ -16,7 +16,7 @@ from charlm.files.atomic import TEMPORARY_FILES, storage_errors, write_atomic
 from charlm.files.lock import LOCK, exclusive_lock
 from charlm.nn.model import ModelSpec
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charlm.runs.config import CONFIG, config_bytes, file_names, is_run, read_config
+from charlm.runs.config import CONFIG, config_bytes, file_names, how_read, is_run, read_config
 from charlm.runs.metrics import append_metrics, keep_metrics_up_to, read_metrics
 
 FIRST = ("best.safetensors", "last.safetensors")  # written first in a run that begins with a trained model
@@ -95,6 +95,11 @@ class Run:
         return file_names(self.config["corpus"]["sources"])
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """How the corpus was read: further arguments of `read_corpus`, which read it again."""
+        return how_read(self.config["corpus"])
+
+    @property
     def origin(self) -> dict[str, Any] | None:
         """The trained model that the run began with, see charlm.training.warm_start; None for any other run."""
         origin: dict[str, Any] | None = self.config.get("origin")
@@ -109,7 +114,7 @@ class Run:
         """The corpus, read again from its sources. Raises CorpusError if it is not there, or has changed."""
         if STANDARD_INPUT in self.sources:
             raise CorpusError(f"the text of {self.path} came from standard input, which cannot be read again")
-        corpus = read_corpus(self.sources, known=self.known)
+        corpus = read_corpus(self.sources, known=self.known, **self.reading)
         self.require(corpus)
         return corpus
 
