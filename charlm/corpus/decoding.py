@@ -118,8 +118,12 @@ class Decoder:
             return None
         return decoder
 
+    def _kind(self, beginning: bytes) -> str | None:
+        """The file type; a byte order mark is to be expected in UTF-16 and UTF-32."""
+        return None if self.encoding.startswith(("utf-16", "utf-32")) else file_type(beginning)
+
     def _has_nul(self, line: int, beginning: bytes) -> str:
-        if kind := file_type(beginning):
+        if kind := self._kind(beginning):
             return f"{self.source} is {kind}"
         if self.encoding == UTF_8 and (wide := wide_encoding(beginning)):
             return self._is_wide(wide)
@@ -129,7 +133,7 @@ class Decoder:
 
     def _not_text(self, sample: Sample, position: Position, extra: int, is_end: bool) -> str:
         """extra: how many bytes before the error are not the first of a character."""
-        if kind := file_type(sample.whole):
+        if kind := self._kind(sample.whole):
             return f"{self.source} is {kind}"
         if self.encoding != UTF_8:
             return self._not_in_encoding(sample, position, is_end)

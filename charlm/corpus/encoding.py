@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from encodings.aliases import aliases
 
+from charlm.corpus.file_types import has_controls
 from charlm.errors import SpecError, in_short
 
 UTF_8 = "utf-8"
@@ -22,8 +23,9 @@ GUESSED = (  # what texts outside of UTF-8 come in; latin-1 is left out: windows
 CLOSE_MESS, CLOSE_COHERENCE = 0.02, 0.1  # what the detector does not tell apart
 MOST_GUESSES = 3
 LEAST_UNITS = 16  # of UTF-16 without a NUL; any short text can be read as a few Chinese characters
-NUL_SHARE = 0.25
-READABLE = 0.98
+NUL_SHARE = 0.5  # of the high bytes
+READABLE = 0.98  # of the characters of a text
+MOST_NAME = 40  # characters
 UNREADABLE = {"Cc", "Cn", "Co", "Cs"}
 WIDE = (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2))
 
@@ -32,15 +34,20 @@ def known_encoding(name: str | None) -> str:
     """The name that Python gives an encoding. Raises SpecError for one that it does not have."""
     if name is None:
         return UTF_8
+    found = _found(name)
+    if found is None:
+        raise SpecError(_unknown(name))
+    return UTF_8 if found == "utf-8-sig" else found  # the byte order mark is dropped in any case
+
+
+def _found(name: str) -> str | None:
     try:
         found = codecs.lookup(name).name
         b"a".decode(found, "replace")  # refuses what is no character encoding, such as rot13
         codecs.getincrementaldecoder(found)
-    except (LookupError, ValueError, OverflowError):
-        found = ""
-    if not found or found.replace("-", "_") in NOT_OF_FILES:
-        raise SpecError(_unknown(name))
-    return UTF_8 if found == "utf-8-sig" else found  # the byte order mark is dropped in any case
+    except (LookupError, ValueError):
+        return None
+    return None if found.replace("-", "_") in NOT_OF_FILES else found
 
 
 def shown(name: str) -> str:
@@ -49,8 +56,8 @@ def shown(name: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    names = {shown(each): each for each in {*aliases, *aliases.values()}} | {"windows-1252": WESTERN}
-    close = get_close_matches(shown(name.lower()[:40]), [*names], n=2, cutoff=0.6)
+    names = sorted({shown(each) for each in {*aliases, *aliases.values()} if _found(each)})
+    close = get_close_matches(shown(name.lower()[:MOST_NAME]), names, n=2)
     advice = f"did you mean {' or '.join(close)}?" if close else "windows-1252, utf-16 and shift-jis are some"
     return f"encoding must be a character encoding that Python knows, not {in_short(name)!r}: {advice}"
 
@@ -59,28 +66,26 @@ def wide_encoding(beginning: bytes) -> str | None:
     """UTF-16 or UTF-32 without a byte order mark, from the beginning of a file; None if it is neither."""
     found = []
     for name, width in WIDE:
-        units = beginning[: len(beginning) // width * width]
-        text = _readable(units, name)
-        if not text:
+        if len(beginning) % width or not _is_readable(beginning, name):
             continue
         if width == 4:
             return name
-        high, low = (units[1::2], units[::2]) if name == "utf-16-le" else (units[::2], units[1::2])
-        # in a text the high bytes are few different ones, in 8-bit text they are as many as the low ones
-        asymmetric = len(low) >= LEAST_UNITS and 2 * len(set(high)) <= len(set(low))
-        if high.count(0) >= NUL_SHARE * len(high) or asymmetric:
+        high, low = beginning[name == "utf-16-le" :: 2], beginning[name == "utf-16-be" :: 2]
+        # 8-bit text has no control characters, and as many different high bytes as low ones
+        is_wide = has_controls(beginning) or 2 * len(set(high)) <= len(set(low))
+        if high.count(0) >= NUL_SHARE * len(high) or (is_wide and len(low) >= LEAST_UNITS):
             found.append((len(set(high)), name))
     return min(found)[1] if found else None
 
 
-def _readable(units: bytes, name: str) -> str:
-    """Some bytes as a text, "" if they are none in that encoding."""
+def _is_readable(units: bytes, name: str) -> bool:
+    """Whether some bytes are a text in that encoding."""
     try:
         text = codecs.getincrementaldecoder(name)("strict").decode(units)  # a surrogate pair may be cut at the end
     except UnicodeDecodeError:
-        return ""
+        return False
     good = sum(character in "\t\n\r" or unicodedata.category(character) not in UNREADABLE for character in text)
-    return text if text and "\0" not in text and good >= READABLE * len(text) else ""
+    return text != "" and "\0" not in text and good >= READABLE * len(text)
 
 
 def probable_encodings(sample: bytes) -> Sequence[str]:

@@ -65,7 +65,9 @@ def list_folder(path: Path, glob: Sequence[str] | None) -> Listing:
             else:
                 others.append(file)
     kinds.update(map(_ending, others))
-    found = tuple((kind, count) for kind, count in kinds.most_common() if count)
+    found = tuple(
+        sorted(((kind, count) for kind, count in kinds.items() if count), key=lambda each: (-each[1], each[0]))
+    )
     if not files:
         raise CorpusError(_nothing(path, glob, found))
     if glob is None and others:
@@ -99,8 +101,8 @@ def _require_enough(path: Path, files: Sequence[Path], others: Sequence[Path]) -
     in_all = chosen + texts.total()
     if chosen >= SMALL_PART * in_all:
         return
-    most = [(ending, count) for ending, count in texts.most_common(MOST_LISTED) if count]
-    shown = ", ".join(f"{ending} {count:,}" for ending, count in most)
+    most = [(ending, count) for ending, count in sorted(texts.items(), key=lambda each: (-each[1], each[0])) if count]
+    shown = ", ".join(f"{ending} {count:,}" for ending, count in most[:MOST_LISTED])
     choice = next((ending for ending, _ in most if ending.startswith(".")), "")
     raise CorpusError(
         f"the .txt files in {path} are a small part of its text, {chosen:,} of {in_all:,} bytes ({shown}): choose with "
