@@ -10,7 +10,7 @@ from itertools import chain
 
 import numpy as np
 
-from charlm.corpus.encoding import UTF_8, probable_encodings, shown, wide_encoding
+from charlm.corpus.encoding import UTF_8, WESTERN, may_be_western, probable_encodings, shown, wide_encoding
 from charlm.corpus.file_types import file_type, has_controls
 from charlm.errors import CorpusError
 from charlm.text.position import Position
@@ -151,7 +151,7 @@ class Decoder:
             return place + "all around it is UTF-8, so the file is damaged here: copy it again, or mend this line"
         if has_controls(sample.whole):
             return place + "this looks like binary data, not text: name a text file, or try --encoding NAME"
-        return place + _guess(sample.lines_beyond_ascii) + (", or it is UTF-8 and cut off here" if is_end else "")
+        return place + _guess(sample) + (", or it is UTF-8 and cut off here" if is_end else "")
 
     def _not_in_encoding(self, sample: Sample, position: Position, is_end: bool) -> str:
         name = shown(self.encoding)
@@ -212,8 +212,10 @@ def _utf8_characters(sample: bytes) -> tuple[int, int]:
     return len(beyond) - bad, bad
 
 
-def _guess(sample: bytes) -> str:
-    names = [shown(name) for name in probable_encodings(sample)]
+def _guess(sample: Sample) -> str:
+    names = [shown(name) for name in probable_encodings(sample.lines_beyond_ascii)]
+    if may_be_western(sample.whole, few=bool(names)):
+        return f"it is probably {shown(WESTERN)}: --encoding {shown(WESTERN)} reads it"
     if not names:
         return "name its encoding with --encoding NAME, or convert the file to UTF-8"
     others = f" (or {', '.join(names[1:])})" if names[1:] else ""

@@ -22,6 +22,8 @@ GUESSED = (  # what texts outside of UTF-8 come in; latin-1 is left out: windows
 )
 CLOSE_MESS, CLOSE_COHERENCE = 0.02, 0.1  # what the detector does not tell apart
 MOST_GUESSES = 3
+MOST_WESTERN = 0.15  # of the bytes of a text in a western language
+ENOUGH = 8  # bytes beyond ASCII to guess from
 LEAST_UNITS = 16  # of UTF-16 without a NUL; any short text can be read as a few Chinese characters
 NUL_SHARE = 0.5  # of the high bytes
 READABLE = 0.98  # of the characters of a text
@@ -102,6 +104,19 @@ def probable_encodings(sample: bytes) -> Sequence[str]:
         if is_close and WESTERN in match.could_be_from_charset:
             names.insert(0, WESTERN)  # by far the most frequent of those that the detector does not tell apart
     return list(dict.fromkeys(names))[:MOST_GUESSES]
+
+
+def may_be_western(sample: bytes, few: bool) -> bool:
+    """Whether a sample may be windows-1252, in a language that needs few characters beyond ASCII.
+
+    few: with too few of them to tell from other encodings.
+    """
+    try:
+        sample.decode(WESTERN)
+    except UnicodeDecodeError:
+        return False
+    beyond = sum(byte > 0x7F for byte in sample)
+    return beyond <= MOST_WESTERN * len(sample) and (not few or beyond < ENOUGH)
 
 
 def _candidates(best: str, equal: Sequence[str]) -> Sequence[str]:

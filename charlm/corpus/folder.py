@@ -36,10 +36,9 @@ class Listing:
         """What was passed over, in one sentence; None if nothing was."""
         if not self.others:
             return None
-        read, count = len(self.files), sum(count for _, count in self.others)
+        read = len(self.files)
         return (
-            f"{self.folder}: {read:,} file{'s' * (read != 1)} read, {count:,} other{'s' * (count != 1)} passed over "
-            f"({_listed([kind for kind, _ in self.others])}){self.hint}"
+            f"{self.folder}: {read:,} file{'s' * (read != 1)} read, {_in_words(self.others, ' passed over')}{self.hint}"
         )
 
 
@@ -73,7 +72,7 @@ def list_folder(path: Path, glob: Sequence[str] | None) -> Listing:
     if glob is None and others:
         _require_enough(path, files, others)
     endings = [kind for kind, _ in found if kind.startswith(".")]
-    hint = f": --glob {shlex.quote('*' + endings[0])} chooses" if glob is None and endings else ""
+    hint = f": choose with --glob {shlex.quote('*' + endings[0])}" if glob is None and endings else ""
     return Listing(str(path), tuple(sorted(files)), found, hint)
 
 
@@ -84,12 +83,12 @@ def _matches(relative: Path, patterns: Sequence[str]) -> bool:
 
 def _nothing(path: Path, glob: Sequence[str] | None, found: Sequence[tuple[str, int]]) -> str:
     endings = [kind for kind, _ in found]
-    there = f"it has {sum(count for _, count in found):,} others ({_listed(endings)})" if found else "it has no others"
+    there = f"it has {_in_words(found)}; " if found else ""
     if glob is not None:
-        return f"no file in the folder {path} matches {_options(glob)}: {there}; choose other patterns"
+        return f"no file in the folder {path} matches {_options(glob)}: {there}choose with other patterns"
     choice = next((kind for kind in endings if kind.startswith(".")), None)
-    advice = f"--glob {shlex.quote('*' + choice)} chooses them" if choice else "name the files, or put texts there"
-    return f"no .txt or .txt.gz file in the folder {path}: {there}; {advice}"
+    advice = f"choose with --glob {shlex.quote('*' + choice)}" if choice else "name the files, or put texts there"
+    return f"no .txt or .txt.gz file in the folder {path}: {there}{advice}"
 
 
 def _require_enough(path: Path, files: Sequence[Path], others: Sequence[Path]) -> None:
@@ -133,8 +132,11 @@ def _ending(file: Path) -> str:
     return ending if ending[1:].isalnum() and len(ending) <= 12 else NO_ENDING
 
 
-def _listed(kinds: Sequence[str]) -> str:
-    return ", ".join(kinds[:MOST_LISTED]) + (", ..." if len(kinds) > MOST_LISTED else "")
+def _in_words(others: Sequence[tuple[str, int]], what: str = "") -> str:
+    """How many files of which kinds."""
+    count, kinds = sum(count for _, count in others), [kind for kind, _ in others]
+    listed = ", ".join(kinds[:MOST_LISTED]) + (", ..." if len(kinds) > MOST_LISTED else "")
+    return f"{count:,} other{'s' * (count != 1)}{what} ({listed})"
 
 
 def _options(glob: Sequence[str]) -> str:
