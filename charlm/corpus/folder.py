@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from charlm.corpus.file_types import file_type, has_controls
+from charlm.corpus.encoding import wide_encoding
+from charlm.corpus.file_types import BYTE_ORDER_MARKS, file_type, has_controls
 from charlm.corpus.packing import PACKINGS
 from charlm.errors import CorpusError, in_short
 
@@ -116,7 +117,8 @@ def _text_bytes(file: Path) -> int:
             sample = opened.read(SAMPLE)
     except OSError:
         return 0
-    return 0 if file_type(sample) or has_controls(sample) else _size(file)
+    is_wide = sample.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)) or wide_encoding(sample)
+    return _size(file) if is_wide or not (file_type(sample) or has_controls(sample)) else 0
 
 
 def _size(file: Path) -> int:
