@@ -34,8 +34,8 @@ def command(
 ) -> None:
     """Show what the hidden units of a model follow in a text, and how often its gates are open.
 
-    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. FILE is a text, .gz, a
-    folder of .txt, or - for standard input; its first 100,000 characters are read. The units shown are those with the
+    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. FILE is a text, packed
+    (.gz, .bz2, .xz) or not, a folder of .txt, or - for standard input; its first 100,000 characters are read. The units shown are those with the
     highest correlation with a feature that a reader can name: the position in a line, capitals, the names of speakers,
     quotation marks.
     """

@@ -249,14 +249,15 @@ def command(
 ) -> None:
     """Train a model on a text, in a new run directory.
 
-    CORPUS: text files, .gz files, folders of .txt, or - for standard input, all UTF-8, of any size. The last tenth, or
-    less (--val-limit), is kept for validation: the loss on it, in nats per character, is the result. Unset options are
+    CORPUS: text files, packed ones (.gz, .bz2, .xz), folders of .txt, or - for standard input, of any size, in UTF-8
+    (or --encoding). The last tenth, or less (--val-limit), is kept for validation: the loss on it, in nats per character, is the result. Unset options are
     chosen automatically to suit the text, the budget and the machine. Ctrl-C saves and stops; --resume continues.
 
     A text has at least two different characters, and no NUL. A byte order mark at its beginning is dropped, and CR and
-    CRLF become LF, with a note on stderr; nothing else is changed. Folders give every .txt and .txt.gz below them,
-    sorted by path, without following links to folders. A .gz file may unpack to 200 times its size and 1 MiB more. The
-    ids of a large text are kept under ~/.cache/charlm, or in the folder CHARLM_CACHE.
+    CRLF become LF, with a note on stderr; nothing else is changed. Folders give every .txt below them, packed or not,
+    sorted by path (or what --glob chooses), without hidden files and without following links to folders; a note counts
+    the files passed over. The same text twice is read once, with a note. A packed file may unpack to 200 times its size
+    and 1 MiB more. The ids of a large text are kept under ~/.cache/charlm, or in the folder CHARLM_CACHE.
     """
     typed, given = _typed(ctx), _typed(ctx) | _from_environment(ctx)
     if typed & {*BUDGET}:
