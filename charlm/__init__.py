@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from charlm.config import TrainSpec as TrainSpec
     from charlm.corpus.corpus import Corpus as Corpus
     from charlm.corpus.corpus import read_corpus as read_corpus
+    from charlm.corpus.notes import clean_up_notes as clean_up_notes
     from charlm.corpus.reader import Text as Text
-    from charlm.corpus.reader import clean_up_notes as clean_up_notes
     from charlm.corpus.reader import read_texts as read_texts
     from charlm.errors import CharlmError as CharlmError
     from charlm.nn.gradient_check import gradient_check as gradient_check
@@ -97,7 +97,7 @@ _HOMES = {
     "Corpus": "corpus.corpus",
     "read_corpus": "corpus.corpus",
     "Text": "corpus.reader",
-    "clean_up_notes": "corpus.reader",
+    "clean_up_notes": "corpus.notes",
     "read_texts": "corpus.reader",
     "CharlmError": "errors",
     "gradient_check": "nn.gradient_check",

@@ -104,7 +104,8 @@ class TrainSpec:
         for name in ("weight_decay", "momentum"):
             value = getattr(self, name)
             _require(value is None or 0 <= value < 1, name, "at least 0 and below 1", value)
-        _require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1", self.val_fraction)
+        least = "between 0 and 1 (0.01 keeps a hundredth; --validation FILE validates on another text)"
+        _require(0 < self.val_fraction < 1, "val_fraction", least, self.val_fraction)
         for name in ("keep", "rng_seed", "warmup"):
             _require(_is_count(getattr(self, name)), name, "a whole number of at least 0", getattr(self, name))
         is_number = self.workers is None or (_is_count(self.workers) and self.workers >= 1)

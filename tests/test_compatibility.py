@@ -97,7 +97,7 @@ def test_kept_ids_are_found(here: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """Law: the ids of a large text that the version before kept are found by their content."""
     monkeypatch.setenv("CHARLM_CACHE", str(here / "cache"))
     data = (here / "text.txt").read_bytes()
-    found = cache.find(len(data), cache.key_of([(False, hashlib.sha256(data).hexdigest())]))
+    found = cache.find(len(data), cache.key_of([("text", hashlib.sha256(data).hexdigest())]))
     assert found is not None
     head, ids = found
     assert (head.sha256, len(ids)) == tuple(EXPECTED["cache"].values())

@@ -79,6 +79,9 @@ NEEDS = {  # options that others need
     "corpus": ("--novelty",),
     **dict.fromkeys(("top", "sort", "above", "below"), ("--per", "line")),
 }
+NEEDS_HERE = {("sample", "encoding"): ("--seed-file", "short.txt")}  # in one command
+ENCODINGS = ("utf-8", "latin-1", "windows-1252", "utf-16", "shift-jis", "rot13", "idna", "../x")
+GLOBS = ("*.txt", "*", "*.md", "[", "[z-a]", "**/x", "", "SHORT*", "/")
 SOURCES: dict[str, list[str]] = {
     "train": ["short.txt"],
     "sample": ["run"],
@@ -111,6 +114,8 @@ def own_values(option: click.Option) -> list[str]:
     kind = option.type
     if option.name == "workers":
         return ["auto", "1", "2", *map(str, INTEGERS)]
+    if option.name in ("encoding", "glob"):
+        return [*(ENCODINGS if option.name == "encoding" else GLOBS)]
     if isinstance(kind, click.Choice):
         return [*map(str, kind.choices)]
     if isinstance(kind, click.Path):
@@ -340,7 +345,10 @@ def test_each_option_alone(name: str, folder: Path) -> None:
     for option in options_of(name):
         usual = (*USUAL.get(name, ()), *NEEDS.get(option.name or "", ())) if option.name != "resume" else ()
         usual += ("--quiet",) if name == "train" and option.name != "quiet" else ()
+        usual += NEEDS_HERE.get((name, option.name or ""), ())
         places = SOURCES[name] if option.name != "resume" else []
+        if option.name == "glob":
+            places = [place.replace("short.txt", "folder") for place in places]
         codes = Counter[int]()
         for value in [None] if option.is_flag else [*own_values(option), *JUNK]:
             for flag in [*option.opts[:1], *option.secondary_opts]:

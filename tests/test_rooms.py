@@ -41,8 +41,9 @@ HOMES = {  # where an outside library may be imported: a package, or one module 
     "safetensors": "files.tensors",
     "threadpoolctl": "parallel.blas",
     "mpi4py": "parallel.mpi",
+    "charset_normalizer": "corpus.encoding",
 }
-ONLY_IN_FUNCTIONS = {"matplotlib", "safetensors", "threadpoolctl", "mpi4py"}  # slow to load
+ONLY_IN_FUNCTIONS = {"matplotlib", "safetensors", "threadpoolctl", "mpi4py", "charset_normalizer"}  # slow to load
 WITHOUT_NUMPY = {"errors", "version", "cli", "__init__", "__main__"}  # so that `charlm --help` is instant
 PURE = {"nn", "text", "optim", "arrays", "config"}
 IMPURE_LIBRARIES = {"os", "io", "pathlib", "time", "socket", "subprocess", "logging", "tempfile", "shutil"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,6 +42,33 @@ def run_and_files(arguments: tuple[str, ...]) -> tuple[Path, list[str]]:
     if len(files) > 1 and files[0] != "-" and not Path(files[0]).exists():
         raise click.UsageError(f"{files[0]} is neither a run, nor a checkpoint, nor a text: check the spelling")
     return run_or_newest(None), files
+
+
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--glob and --encoding, with which texts are read; `how_to_read` makes arguments of them."""
+    glob = click.option(
+        "--glob",
+        multiple=True,
+        metavar="PATTERN",
+        help="Files to read of folders, such as '*.md', or 'notes/*.md' for a path below the folder; may be given "
+        "several times.  [default: *.txt, packed or not]",
+    )
+    return glob(encoding_option(command))
+
+
+encoding_option = click.option(
+    "--encoding", metavar="NAME", help="Encoding of the texts, such as windows-1252 or utf-16.  [default: utf-8]"
+)
+
+
+def how_to_read(sources: Sequence[str], glob: Sequence[str], encoding: str | None) -> dict[str, Any]:
+    """The arguments of `read_texts` for --glob and --encoding. Raises UsageError for --glob without a folder.
+
+    sources: empty if they are those of a run.
+    """
+    if glob and sources and not any(os.path.isdir(source) for source in sources):
+        raise click.UsageError("--glob chooses files of a folder, and none is named; write the pattern in quotes")
+    return {"glob": glob or None, "encoding": encoding}
 
 
 mix_option = click.option(

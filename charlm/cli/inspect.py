@@ -11,7 +11,7 @@ import click
 
 from charlm import Inspection, InspectionFile, clean_up_notes, load, read_texts
 from charlm.analysis.inspection import MOST_UNITS, SHOWN_UNITS
-from charlm.cli.arguments import run_and_files, show_warning
+from charlm.cli.arguments import how_to_read, reading_options, run_and_files, show_warning
 from charlm.cli.streams import stdin_is_empty
 
 
@@ -28,21 +28,26 @@ from charlm.cli.streams import stdin_is_empty
     type=click.Path(),
     help="File to write: an interactive page (.html) or a picture (.png, .svg, .pdf).",
 )
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per unit.")
-def command(arguments: tuple[str, ...], units: int, output: str, as_json: bool) -> None:
+def command(
+    arguments: tuple[str, ...], units: int, output: str, glob: tuple[str, ...], encoding: str | None, as_json: bool
+) -> None:
     """Show what the hidden units of a model follow in a text, and how often its gates are open.
 
-    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. FILE is a text, .gz, a
-    folder of .txt, or - for standard input; its first 100,000 characters are read. The units shown are those with the
-    highest correlation with a feature that a reader can name: the position in a line, capitals, the names of speakers,
-    quotation marks.
+    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. FILE is a text, packed
+    (.gz, .bz2, .xz) or not, a folder of .txt, or - for standard input; its first 100,000 characters are read. The units
+    shown are those with the highest correlation with a feature that a reader can name: the position in a line,
+    capitals, the names of speakers, quotation marks.
     """
     run, files = run_and_files(arguments)
     if len(files) > 1 or (not files and (sys.stdin.isatty() or stdin_is_empty())):
         raise click.UsageError(f"inspect reads one FILE, not {len(files)}: name one, or pipe a text in")
+    sources = files or ["-"]
+    reading = how_to_read(sources, glob, encoding)
     file, model = InspectionFile(output), load(run)
     show_warning(model)
-    texts = list(read_texts(files or ["-"]))
+    texts = list(read_texts(sources, **reading))
     inspection = model.inspect(chain.from_iterable(texts), units)
     _show(inspection, as_json)
     if inspection.warning:

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from charlm import Novelty, SampleSpec, TrainedModel, TrainingText, Unseen, blas_threads, load
+from charlm import Novelty, SampleSpec, Text, TrainedModel, TrainingText, Unseen, blas_threads, clean_up_notes, load
 from charlm.analysis.memorisation import SPAN
-from charlm.cli.arguments import as_utf8, mix_option, run_or_newest, show_mix, show_warning
+from charlm.cli.arguments import as_utf8, encoding_option, mix_option, run_or_newest, show_mix, show_warning
 
 MOST_AT_ONCE = 64  # samples generated in parallel
 MOST_SHOWN = 80  # characters of the longest copy
@@ -29,6 +29,10 @@ FLUSH_SECONDS = 0.03  # flushing every character would take longer than generati
     help="Seed text to continue, one character or more. (The random seed is --rng-seed.)  "
     "[default: the start of a line]",
 )
+@click.option(
+    "--seed-file", type=click.Path(allow_dash=True), metavar="FILE", help="Continue all of a text; - is standard input."
+)
+@encoding_option
 @click.option("-n", "--length", default=SampleSpec.length, show_default=True, help="Characters to add.")
 @click.option(
     "--temperature",
@@ -63,6 +67,8 @@ FLUSH_SECONDS = 0.03  # flushing every character would take longer than generati
 def command(
     run: str | None,
     seed: str,
+    seed_file: str | None,
+    encoding: str | None,
     length: int,
     temperature: float,
     top_k: int | None,
@@ -82,6 +88,10 @@ def command(
     """
     if corpus and not novelty:
         raise click.UsageError("--corpus says where --novelty finds the training text: add --novelty")
+    if encoding and seed_file is None:
+        raise click.UsageError("--encoding is that of --seed-file: name one, or leave it out")
+    if seed_file is not None:
+        seed = _text_of(seed_file, seed, encoding)
     spec = SampleSpec(length, temperature, top_k, top_p, stop)
     path = run_or_newest(run)
     model = load(path, mix=mix)
@@ -101,6 +111,19 @@ def command(
             _show_one(model, seed, spec, rng_seed, learned_from)
         else:
             _show_all(model, seed, spec, rng_seed, count, learned_from, as_json)
+
+
+def _text_of(path: str, seed: str, encoding: str | None) -> str:
+    """The text of --seed-file. Raises UsageError if there is a --seed, too, or if the file is empty."""
+    if seed:
+        raise click.UsageError("--seed and --seed-file both give the seed text: leave one out")
+    text = Text(path, encoding=encoding)
+    found = "".join(text)
+    if not found:
+        raise click.UsageError(f"{text.source} is empty: put the text to continue there, or leave out --seed-file")
+    for note in clean_up_notes([text]):
+        click.echo(note, err=True)
+    return found
 
 
 def _show_one(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from charlm import SurprisalPage, Text, Unseen, clean_up_notes, entries, load, ranked, read_texts
-from charlm.cli.arguments import mix_option, run_and_files, show_mix, show_warning
+from charlm.cli.arguments import how_to_read, mix_option, reading_options, run_and_files, show_mix, show_warning
 from charlm.cli.score_report import show_list, show_total
 from charlm.cli.streams import stdin_is_empty
 from charlm.predict.dynamic_evaluation import MOST_RATE, USUAL_RATE
@@ -53,6 +53,7 @@ from charlm.scoring.units import RESETS_OF_STATE, UNITS
     f"{USUAL_RATE:g} is usual. The model file does not change.",
 )
 @mix_option
+@reading_options
 @click.option(
     "--html",
     type=click.Path(),
@@ -71,14 +72,16 @@ def command(
     below: float | None,
     adapt: float | None,
     mix: bool,
+    glob: tuple[str, ...],
+    encoding: str | None,
     html: str | None,
     as_json: bool,
 ) -> None:
     """Measure how well a model predicts texts: nats and bits per character, perplexity.
 
-    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. FILES are texts, .gz,
-    folders of .txt, or - for standard input, as in charlm train. Memory is bounded for texts of any length. Characters
-    that the model does not know have a probability, too; their number is printed to stderr.
+    RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. FILES are texts, packed
+    texts (.gz, .bz2, .xz), folders of .txt, or - for standard input, as in charlm train. Memory is bounded for texts of
+    any length. Characters that the model does not know have a probability, too; their number is printed to stderr.
 
     \b
     charlm score --per line --reset line --by worst --top 20 a.log  unusual lines
@@ -95,15 +98,17 @@ def command(
         raise click.UsageError("--adapt learns across lines: leave out --reset line")
     if adapt and html:
         raise click.UsageError("--html shows the model without --adapt: leave one out")
+    sources = files or ["-"]
+    reading = how_to_read(sources, glob, encoding)
     page = SurprisalPage(html) if html else None
     model = load(run, mix=mix)
     show_warning(model)
     reset = reset or model.usual_reset
     if adapt and reset == "line":
         raise click.UsageError("--adapt learns across lines, and this model reads each on its own: add --reset file")
-    texts, unseen = _Kept(read_texts(files or ["-"])), Unseen(model.vocabulary)
-    sources = unseen.of(page.of(texts) if page else texts)
-    found = entries(model, sources, "file" if per == "total" else per, reset=reset, adapt=adapt or 0.0)
+    texts, unseen = _Kept(read_texts(sources, **reading)), Unseen(model.vocabulary)
+    counted = unseen.of(page.of(texts) if page else texts)
+    found = entries(model, counted, "file" if per == "total" else per, reset=reset, adapt=adapt or 0.0)
     if per == "total":
         show_total(found, as_json)
     else:

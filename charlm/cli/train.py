@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from charlm import ModelSpec, Progress, TrainSpec, Workers, blas_threads, ending, mpi_workers, take_part, train
+from charlm.cli.arguments import how_to_read, reading_options
 from charlm.cli.interrupts import Interrupts
 from charlm.cli.progress import Watcher
 from charlm.cli.train_report import show_json, show_result
@@ -242,6 +243,8 @@ def _window(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     help="Threads for matrix products, of all workers together: at least one per worker, at most one per processor.  "
     "[default: chosen by the BLAS library, usually all cores]",
 )
+@reading_options
+@click.option("--duplicates", is_flag=True, help="Read texts that are the same as another one each time, not once.")
 @click.option("--quiet", is_flag=True, help="Print no progress and no samples.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output at the end.")
 @click.pass_context
@@ -255,28 +258,33 @@ def command(
     preset: str | None,
     workers: int | str | None,
     threads: int | None,
+    glob: tuple[str, ...],
+    encoding: str | None,
+    duplicates: bool,
     quiet: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """Train a model on a text, in a new run directory.
 
-    CORPUS: text files, .gz files, folders of .txt, or - for standard input, all UTF-8, of any size. A tenth, or less
-    (--val-limit), is kept for validation: the loss on it, in nats per character, is the result. Of one continuous text
-    it is the end. A list of names, words or log entries is recognised: each line is a text of its own (--validation).
-    Unset options are chosen automatically to suit the text, the budget and the machine. Ctrl-C saves and stops;
-    --resume continues.
+    CORPUS: text files, packed ones (.gz, .bz2, .xz), folders of .txt, or - for standard input, of any size, in UTF-8
+    (or --encoding). A tenth, or less (--val-limit), is kept for validation: the loss on it, in nats per character, is
+    the result. Of one continuous text it is the end. A list of names, words or log entries is recognised: each line is
+    a text of its own (--validation). Unset options are chosen automatically to suit the text, the budget and the
+    machine. Ctrl-C saves and stops; --resume continues.
 
     A text has at least two different characters, and no NUL. A byte order mark at its beginning is dropped, and CR and
-    CRLF become LF, with a note on stderr; nothing else is changed. Folders give every .txt and .txt.gz below them,
-    sorted by path, without following links to folders. A .gz file may unpack to 200 times its size and 1 MiB more. The
-    ids of a large text are kept under ~/.cache/charlm, or in the folder CHARLM_CACHE.
+    CRLF become LF, with a note on stderr; nothing else is changed. Folders give every .txt below them, packed or not,
+    sorted by path (or what --glob chooses), without hidden files and without following links to folders; a note counts
+    the files passed over. The same text twice is read once, with a note. A packed file may unpack to 200 times its size
+    and 1 MiB more. The ids of a large text are kept under ~/.cache/charlm, or in the folder CHARLM_CACHE.
     """
     typed, given = _typed(ctx), _typed(ctx) | _from_environment(ctx)
     if typed & {*BUDGET}:
         settings |= dict.fromkeys({*BUDGET} - typed)  # a budget on the command line replaces those of the environment
     if resume is None and not sources:
         raise click.UsageError("no CORPUS to train on: name a text file, or try corpora/lanterns.txt")
+    reading = how_to_read(sources, glob, encoding) | {"duplicates": duplicates}
     old = starting_model(origin, preset, typed, settings) if origin and resume is None else None
     refuse_without_effect(typed, preset, settings)
     with blas_threads(threads), mpi_workers() if workers == MPI else nullcontext() as ranks:
@@ -286,12 +294,12 @@ def command(
         settings["workers"] = ranks.count if ranks else workers
         if resume is not None:
             setup = resume_run(
-                resume, sources, typed, settings | {"preset": preset, "threads": threads, "out": out}, quiet
+                resume, sources, reading, typed, settings | {"preset": preset, "threads": threads, "out": out}, quiet
             )
         else:
             given |= {"workers"} | ({*NETWORK} if old else set())
             fixed = {name: _off(name, settings[name]) for name in given & settings.keys()}
-            setup = start_run(sources, out, old, preset, fixed, quiet)
+            setup = start_run(sources, out, reading, old, preset, fixed, quiet)
         _train(setup, ranks, threads, quiet)
         if as_json:
             show_json(setup.run)

@@ -33,7 +33,7 @@ from charlm.training.validation_choice import AUTO
 NETWORK = ("cell", "reset", "activation", "hidden", "layers", "embedding", "tied", "residual")
 BUDGET = ("minutes", "steps", "epochs")
 MOST_NAMED = 3  # texts in a command that a message shows
-WITH_RESUME = {*BUDGET, "sources", "resume", "workers", "threads", "quiet", "as_json"}
+WITH_RESUME = {*BUDGET, "sources", "glob", "encoding", "duplicates", "resume", "workers", "threads", "quiet", "as_json"}
 OPTIONS = {"learning_rate": "--lr", "origin": "--from"}  # those not named after their parameter
 
 
@@ -87,6 +87,7 @@ def _no_effect(name: str, of: str, suited: list[str], settings: dict[str, Any]) 
 def start_run(
     sources: tuple[str, ...],
     out: str | None,
+    reading: dict[str, Any],
     old: TrainedModel | None,
     preset: str | None,
     given: dict[str, Any],
@@ -94,13 +95,14 @@ def start_run(
 ) -> Setup:
     """Make a new run; the notes say how it is trained, and what differs from the options.
 
-    old: the model to start from, if any. given: the settings of the network and of training that are not chosen
-    automatically.
+    reading: further arguments of `read_corpus`. old: the model to start from, if any. given: the settings of the
+    network and of training that are not chosen automatically.
     """
     given["validation"], files = _validation(given.pop("validation", (AUTO,)))
     if files and "val_fraction" in given:
         raise click.UsageError("--val-fraction is of CORPUS, and --validation FILE is read whole: leave one out")
-    corpus = _read(sources, quiet, old.vocabulary.characters if old else "", files)
+    reading = {**reading, "validation": files}
+    corpus = _read(sources, quiet, old.vocabulary.characters if old else "", reading)
     chosen = choose(corpus, preset, **given)
     if old:
         run = new_run_from(old, corpus, out, chosen.training)
@@ -118,16 +120,25 @@ def start_run(
     return Setup(run, corpus, notes, None if quiet else Forecast(chosen))
 
 
-def resume_run(resume: str, sources: tuple[str, ...], typed: set[str], settings: dict[str, Any], quiet: bool) -> Setup:
+def resume_run(
+    resume: str,
+    sources: tuple[str, ...],
+    reading: dict[str, Any],
+    typed: set[str],
+    settings: dict[str, Any],
+    quiet: bool,
+) -> Setup:
     """Open the run of --resume, with a new budget if one is given; the notes say what has changed around it.
 
-    Raises UsageError for options that a run keeps. Whatever is refused, the run stays as it is.
+    reading: further arguments of `read_corpus`; those that are typed replace those of the run. Raises UsageError for
+    options that a run keeps. Whatever is refused, the run stays as it is.
     """
     run = Run.open(resume)
     _refuse_what_a_run_keeps(run, sources, typed, settings)
     if not sources:
         run.require_sources()
-    corpus, notes = _read(sources or run.sources, quiet, run.known, run.validation_sources), resume_notes(run)
+    reading = run.reading | {name: value for name, value in reading.items() if name in typed}
+    corpus, notes = _read(sources or run.sources, quiet, run.known, reading), resume_notes(run)
     run.require(corpus)
     if not quiet:
         notes.insert(0, f"Resuming: {in_words(run.model, run.spec)}")
@@ -188,6 +199,6 @@ def option(name: str) -> str:
     return OPTIONS.get(name, "--" + name.replace("_", "-"))
 
 
-def _read(sources: Sequence[str], quiet: bool, known: str, validation: Sequence[str]) -> Corpus:
+def _read(sources: Sequence[str], quiet: bool, known: str, reading: dict[str, Any]) -> Corpus:
     with reading_bar(quiet) as show:
-        return read_corpus(sources, progress=show, known=known, validation=validation)
+        return read_corpus(sources, progress=show, known=known, **reading)

@@ -49,7 +49,7 @@ class Metadata:
     characters: int
     vocabulary: str
     once: tuple[int, ...]  # ids of the characters that occur once
-    changes: tuple[tuple[bool, int], ...]  # per source: whether it had a byte order mark, and line ends folded
+    changes: tuple[tuple[int, ...], ...]  # per source: the facts of its Text; of older files the first two
     starts: tuple[int, ...] = ()  # per source: the character at which it begins
 
 
@@ -69,12 +69,12 @@ def cache_folder() -> Path:
         raise StorageError("no home folder to store ids of large texts in: set CHARLM_CACHE to a folder") from None
 
 
-def key_of(sources: Iterable[tuple[bool, str]], known: str = "") -> str:
-    """A hash of the content of sources, given as (is it gzip, sha256 of its bytes).
+def key_of(sources: Iterable[tuple[str, str]], known: str = "") -> str:
+    """A hash of the content of sources, given as (how its characters follow from its bytes, sha256 of its bytes).
 
     known: characters that have ids beside those of the text.
     """
-    kinds = [f"{'gz' if is_packed else 'text'} {sha256}\n" for is_packed, sha256 in sources]
+    kinds = [f"{kind} {sha256}\n" for kind, sha256 in sources]
     if known:
         kinds.append(f"known {known}\n")
     return hashlib.sha256(f"charlm ids {FORMAT}\n{''.join(kinds)}".encode()).hexdigest()

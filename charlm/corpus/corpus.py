@@ -17,8 +17,13 @@ import numpy as np
 from charlm.arrays import UnsignedIds
 from charlm.config import TrainSpec
 from charlm.corpus import cache
+from charlm.corpus.copies import without_copies
+from charlm.corpus.encoding import UTF_8, known_encoding
+from charlm.corpus.folder import PATTERNS
 from charlm.corpus.ids import IdsWriter
-from charlm.corpus.reader import STANDARD_INPUT, OnRead, Text, clean_up_notes, read_texts, total_bytes
+from charlm.corpus.notes import clean_up_notes
+from charlm.corpus.packing import PACKINGS
+from charlm.corpus.reader import STANDARD_INPUT, OnRead, Text, read_texts, total_bytes
 from charlm.corpus.validation import split
 from charlm.errors import CorpusError
 from charlm.text.joined import IdsLike
@@ -26,6 +31,7 @@ from charlm.text.vocabulary import Vocabulary
 
 IN_MEMORY = 2**24  # bytes; more ids than this are stored in a file
 BEGINNING = 2**20  # characters; `usual_start` looks no further, and so many are decoded at a time
+SUSPICIOUS = re.compile("[\x80-\x84\x86-\x9f\ufffd]")  # a note says how many there are
 
 ReadProgress: TypeAlias = Callable[[int, int | None], object]
 """Is called with the bytes read so far, and with all bytes, or None if their number is not known."""
@@ -41,7 +47,10 @@ class Corpus:
     vocabulary: Vocabulary
     ids: UnsignedIds  # (N,); of a large text mapped from a file: use slices of it, not all of it
     once: tuple[int, ...]  # ids of the characters that occur once
-    notes: tuple[str, ...] = ()  # what the clean-up changed, one sentence each
+    notes: tuple[str, ...] = ()  # what was passed over, changed or is suspicious, one sentence each
+    glob: tuple[str, ...] = PATTERNS  # with `encoding` and `duplicates`, how `read_corpus` reads it again
+    encoding: str = UTF_8
+    duplicates: bool = False
     starts: tuple[int, ...] = (0,)  # where each file begins
     held_out: Corpus | None = None  # another text to validate on
     _splits: dict[TrainSpec, tuple[IdsLike, IdsLike]] = field(default_factory=dict, compare=False, repr=False)
@@ -88,22 +97,29 @@ def read_corpus(
     *,
     known: str = "",
     validation: str | Path | Sequence[str | Path] = (),
+    glob: Sequence[str] | None = None,
+    encoding: str | None = None,
+    duplicates: bool = False,
 ) -> Corpus:
     """Read texts, join them in order, each starting on a new line, and give every character its id.
 
-    sources: files, .gz files, folders (every .txt and .txt.gz below them, sorted by path), or "-" for standard input.
-    progress: is called with the bytes read so far, and with all bytes, or None if their number is not known. It starts
-    again from 0 if stored ids turn out to be of another text. More than 16 MB of ids are stored in a file (see
-    charlm.corpus.cache) and found there the next time: the memory is bounded for texts of any size.
-    known: characters that the vocabulary has beside those of the text, for a run that continues from a model.
+    sources: files, packed files (.gz, .bz2, .xz, .zst), folders (every .txt, packed or not, below them, sorted by
+    path), or "-" for standard input. progress: is called with the bytes read so far, and with all bytes, or None if
+    their number is not known. It starts again from 0 if stored ids turn out to be of another text. More than 16 MB of
+    ids are stored in a file (see charlm.corpus.cache) and found there the next time: the memory is bounded for texts of
+    any size. known: characters that the vocabulary has beside those of the text, for a run that continues from a model.
+    glob: patterns that choose the files of folders in place of .txt, `["*.md"]`. encoding: of all texts, by default
+    UTF-8. duplicates: read a text that is the same as an earlier one again; without it a note says what was left out.
     validation: files of another text to validate on, read in the same way (`TrainSpec.validation` "files").
     Raises CorpusError if a source is missing, unreadable or not text, or if all sources together have fewer than two
-    distinct characters; StorageError if the ids cannot be written.
+    distinct characters; SpecError for an encoding that Python does not have; StorageError if the ids cannot be written.
     """
     paths = [sources] if isinstance(sources, str | Path) else list(sources)
-    size = total_bytes(paths)
-    texts, metadata, ids = _cached(paths, size, progress, known) or _encoded(paths, size, progress, known)
-    held_out = read_corpus(validation) if validation else None
+    found = list(read_texts(paths, glob=glob, encoding=encoding))
+    found = found if duplicates else without_copies(found)
+    size = total_bytes([text.path for text in found])
+    texts, metadata, ids = _cached(found, size, progress, known) or _encoded(paths, found, size, progress, known)
+    held_out = read_corpus(validation, glob=glob, encoding=encoding) if validation else None
     return Corpus(
         name=name or _name_of(paths[0]),
         sources=tuple(str(path) if str(path) == STANDARD_INPUT else os.path.abspath(path) for path in paths),
@@ -111,44 +127,51 @@ def read_corpus(
         vocabulary=Vocabulary(metadata.vocabulary),
         ids=ids,
         once=tuple(metadata.once),
-        notes=clean_up_notes(texts),
+        notes=(*clean_up_notes(texts), *(held_out.notes if held_out else ())),
         starts=tuple(metadata.starts) or (0,),
         held_out=held_out,
+        glob=PATTERNS if glob is None else tuple(glob),
+        encoding=known_encoding(encoding),
+        duplicates=duplicates,
     )
 
 
 _Encoded: TypeAlias = tuple[list[Text], cache.Metadata, UnsignedIds]
 
 
-def _cached(
-    paths: Sequence[str | Path], size: int | None, progress: ReadProgress | None, known: str
-) -> _Encoded | None:
+def _cached(found: Sequence[Text], size: int | None, progress: ReadProgress | None, known: str) -> _Encoded | None:
     """The stored ids of the same sources, or None."""
     if size is None or not cache.may_hold(size):
         return None
-    texts = list(read_texts(paths, _counter(progress, size)))
+    count = _counter(progress, size)
+    texts = [text.anew(count) for text in found]
     try:
         for text in texts:
             text.read_sha256()
     except CorpusError:  # encoding raises it again, or another error of an earlier source
         return None
-    if (found := cache.find(size, _key(texts, known))) is None:
+    if (entry := cache.find(size, _key(texts, known))) is None:
         return None
-    metadata, ids = found
+    metadata, ids = entry
     if len(texts) > 1 and len(metadata.starts) != len(texts):  # stored by a version that did not keep them
         return None
-    for text, (had_bom, folded) in zip(texts, metadata.changes, strict=True):
-        text.had_bom, text.folded_line_ends = had_bom, folded
+    for text, facts in zip(texts, metadata.changes, strict=True):
+        if len(facts) > len(text.facts) or (len(facts) < len(text.facts) and SUSPICIOUS.search(metadata.vocabulary)):
+            return None  # of a version that counted other things: encoding counts these
+        text.recall((*facts, *text.facts[len(facts) :]))
     return texts, metadata, ids
 
 
-def _encoded(paths: Sequence[str | Path], size: int | None, progress: ReadProgress | None, known: str) -> _Encoded:
+def _encoded(
+    paths: Sequence[str | Path], found: Sequence[Text], size: int | None, progress: ReadProgress | None, known: str
+) -> _Encoded:
     """The ids of a text in one pass over it; they move from memory to a file when they are more than IN_MEMORY."""
+    count = _counter(progress, size)
     texts: list[Text] = []
     with ExitStack() as stack:
         memory, staged = BytesIO(), None
         writer = IdsWriter(memory, known)
-        for piece in _joined(read_texts(paths, _counter(progress, size)), texts):
+        for piece in _joined((text.anew(count) for text in found), texts):
             writer.add(piece)
             if staged is None and writer.size > IN_MEMORY:
                 staged = stack.enter_context(cache.staged_entry())
@@ -162,7 +185,7 @@ def _encoded(paths: Sequence[str | Path], size: int | None, progress: ReadProgre
                 f"{_listed(paths)} has only one distinct character, {vocabulary.characters!r}: "
                 "there is nothing to predict; name a text with more"
             )
-        changes = tuple((text.had_bom, text.folded_line_ends) for text in texts)
+        changes = tuple(text.facts for text in texts)
         sha256 = writer.sha256.hexdigest()
         starts = tuple(text.start for text in texts)
         metadata = cache.Metadata(sha256, writer.characters, vocabulary.characters, writer.once, changes, starts)
@@ -200,14 +223,14 @@ def _counter(progress: ReadProgress | None, size: int | None) -> OnRead:
 
 
 def _key(texts: Iterable[Text], known: str) -> str:
-    return cache.key_of(((text.is_packed, text.sha256) for text in texts), known)
+    return cache.key_of(((text.kind, text.sha256) for text in texts), known)
 
 
 def _name_of(path: str | Path) -> str:
     if str(path) == STANDARD_INPUT:
         return "stdin"
     name = os.fsencode(Path(os.path.abspath(path)).name).decode("utf-8", "surrogateescape")  # in any locale
-    return re.sub(r"(\.txt)?(\.gz)?\Z", "", name, flags=re.IGNORECASE) or "text"
+    return re.sub(rf"(\.txt)?({'|'.join(map(re.escape, PACKINGS))})?\Z", "", name, flags=re.IGNORECASE) or "text"
 
 
 def _listed(paths: Sequence[str | Path]) -> str:

@@ -16,6 +16,8 @@ from charlm.files.strict_json import MOST_NUMBER, parse_json
 CONFIG = "config.json"
 MOST_CONFIG = 2**23  # bytes; thousands of file names
 CORPUS = {"name": str, "sources": list, "sha256": str, "characters": int}
+READ = {"glob": list, "encoding": str, "duplicates": bool}  # how the corpus was read; older runs do not say
+FIRST_PATTERNS = ("*.txt", "*.txt.gz")
 NUMBER = float | int
 OLD_CORPUS = CORPUS | {"val_fraction": NUMBER, "val_limit": int}
 ORIGIN = {  # of a run that began with a trained model, see charlm.training.warm_start
@@ -65,6 +67,19 @@ def fits(value: Any, kinds: Mapping[str, Any]) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
 
 
+def how_read(corpus: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `read_corpus` with which a run's corpus is read as it was at first, with its validation text.
+
+    Runs of version 0.1.0 do not say so: they read all copies, and .txt and .txt.gz only.
+    """
+    return {
+        "glob": file_names(corpus.get("glob", FIRST_PATTERNS)),
+        "encoding": corpus.get("encoding"),
+        "duplicates": corpus.get("duplicates", True),
+        "validation": file_names(corpus.get("validation", {}).get("sources", [])),
+    }
+
+
 def file_names(kept: Iterable[str]) -> list[str]:
     """File names from config.json as names of this system; they need not be UTF-8."""
     return [os.fsdecode(name.encode("utf-8", "surrogateescape")) for name in kept]
@@ -94,6 +109,8 @@ def _is_corpus(value: Any, kinds: Mapping[str, Any]) -> bool:
         all(isinstance(count, int) and 0 <= count < MOST_NUMBER for count in counts)
         and fits(held_out, {"sources": list, "sha256": str})
         and _are_names(held_out["sources"])
+        and all(isinstance(value[key], kind) for key, kind in READ.items() if key in value)
+        and all(isinstance(pattern, str) for pattern in value.get("glob", []))
     )
 
 

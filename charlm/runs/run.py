@@ -18,7 +18,7 @@ from charlm.files.atomic import TEMPORARY_FILES, storage_errors, write_atomic
 from charlm.files.lock import LOCK, exclusive_lock
 from charlm.nn.model import ModelSpec
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charlm.runs.config import CONFIG, config_bytes, file_names, is_run, read_config
+from charlm.runs.config import CONFIG, config_bytes, file_names, how_read, is_run, read_config
 from charlm.runs.metrics import append_metrics, keep_metrics_up_to, read_metrics
 from charlm.version import __version__
 
@@ -100,14 +100,14 @@ class Run:
         return file_names(self.config["corpus"]["sources"])
 
     @property
-    def validation_sources(self) -> list[str]:
-        """The files of another text to validate on; none if a part of the corpus is kept for that."""
-        return file_names(self.config["corpus"].get("validation", {}).get("sources", []))
-
-    @property
     def is_records(self) -> bool:
         """Whether every line of the corpus is a text of its own."""
         return self.spec.validation == "records"
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the corpus was read: further arguments of `read_corpus`, which read it again."""
+        return how_read(self.config["corpus"])
 
     @property
     def origin(self) -> dict[str, Any] | None:
@@ -126,7 +126,7 @@ class Run:
             if STANDARD_INPUT in self.sources:
                 raise CorpusError(f"the text of {self.path} came from standard input, which cannot be read again")
             self.require_sources()
-        corpus = read_corpus(sources or self.sources, known=self.known, validation=self.validation_sources)
+        corpus = read_corpus(sources or self.sources, known=self.known, **self.reading)
         self.require(corpus)
         return corpus
 
@@ -157,7 +157,7 @@ class Run:
         ):
             raise CorpusError(
                 f"the text to validate on is not the one that {self.path} began with: restore "
-                f"{', '.join(self.validation_sources)}, or start a new run"
+                f"{', '.join(self.reading['validation'])}, or start a new run"
             )
         if not set(self.known) <= set(corpus.vocabulary.characters):
             raise CorpusError(

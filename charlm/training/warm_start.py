@@ -24,7 +24,7 @@ from charlm.nn.model import CharLM
 from charlm.optim.optimizers import make_optimizer
 from charlm.predict.network import Network
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint, sha256_of
-from charlm.runs.config import file_names
+from charlm.runs.config import file_names, how_read
 from charlm.runs.find import containing_run
 from charlm.runs.run import Run
 from charlm.scoring.score import score_ids
@@ -156,7 +156,7 @@ def _old_nats(corpus: dict[str, Any] | None, checkpoint: Checkpoint) -> tuple[fl
     if STANDARD_INPUT in sources:
         return None, "it came from standard input"
     try:
-        found = read_corpus(sources, validation=file_names(corpus.get("validation", {}).get("sources", [])))
+        found = read_corpus(sources, **how_read(corpus))
         spec = TrainSpec(
             validation=corpus.get("split", TrainSpec.validation),
             val_fraction=corpus["val_fraction"],
