@@ -35,9 +35,9 @@ def command(
     """Show what the hidden units of a model follow in a text, and how often its gates are open.
 
     RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. FILE is a text, packed
-    (.gz, .bz2, .xz) or not, a folder of .txt, or - for standard input; its first 100,000 characters are read. The units shown are those with the
-    highest correlation with a feature that a reader can name: the position in a line, capitals, the names of speakers,
-    quotation marks.
+    (.gz, .bz2, .xz) or not, a folder of .txt, or - for standard input; its first 100,000 characters are read. The units
+    shown are those with the highest correlation with a feature that a reader can name: the position in a line,
+    capitals, the names of speakers, quotation marks.
     """
     run, files = run_and_files(arguments)
     if len(files) > 1 or (not files and sys.stdin.isatty()):

@@ -250,8 +250,9 @@ def command(
     """Train a model on a text, in a new run directory.
 
     CORPUS: text files, packed ones (.gz, .bz2, .xz), folders of .txt, or - for standard input, of any size, in UTF-8
-    (or --encoding). The last tenth, or less (--val-limit), is kept for validation: the loss on it, in nats per character, is the result. Unset options are
-    chosen automatically to suit the text, the budget and the machine. Ctrl-C saves and stops; --resume continues.
+    (or --encoding). The last tenth, or less (--val-limit), is kept for validation: the loss on it, in nats per
+    character, is the result. Unset options are chosen automatically to suit the text, the budget and the machine.
+    Ctrl-C saves and stops; --resume continues.
 
     A text has at least two different characters, and no NUL. A byte order mark at its beginning is dropped, and CR and
     CRLF become LF, with a note on stderr; nothing else is changed. Folders give every .txt below them, packed or not,
