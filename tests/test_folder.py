@@ -151,7 +151,8 @@ def test_duplicates(here: Path, capsys: Capture) -> None:
     """Law: --duplicates reads copies each time, and so does the run when it goes on."""
     for name in ("a.txt", "b.txt"):
         write(here / "t" / name, NOVEL)
-    assert charlm(capsys, "train", "t", "--out", "r", "--duplicates", *TINY).err == ""
+    trained = charlm(capsys, "train", "t", "--out", "r", "--duplicates", "--validation", "tail", *TINY)
+    assert "read once" not in trained.err and "trained on, too" in trained.err  # the copies are told, and stay
     assert Run.open(here / "r").config["corpus"]["characters"] == 2 * len(NOVEL)
     assert charlm(capsys, "train", "--resume", "r", "--steps", 4, "--quiet").code == 0
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from runs import HandClock, charlm, short_corpus
 
+from charlm import plot
+from charlm.cli import progress
 from charlm.config import TrainSpec
 from charlm.training import auto_config, forecast
 from charlm.training.auto_config import Recipe
@@ -70,6 +72,7 @@ def test_a_busy_machine(
     """Law: charlm train says it in one line, unless the passes end training before the time does."""
     short_corpus(tmp_path, 3000)
     monkeypatch.setattr(auto_config, work_per_second.__name__, lambda: 1e11)
+    monkeypatch.setattr(progress, plot.__name__, lambda *_: None)
     HandClock(monkeypatch, 2.0)  # an update takes two seconds
     size = [*SIZES, "--epochs", 5] if not any(option == "--epochs" for option in options) else SIZES
     text = tmp_path / "short.txt"

@@ -119,6 +119,7 @@ def test_many_that_look_for_a_name_at_once(tmp_path: Path) -> None:
     assert {path.name for path in paths} == {"tea", *(f"tea-{number}" for number in range(2, 41))}
 
 
+@pytest.mark.slow
 def test_trainings_that_start_at_once(tmp_path: Path) -> None:
     """Law: processes started together in one folder all train, each in its own run."""
     (tmp_path / "tea.txt").write_text("Tea is ready.\n" * 20)

@@ -294,7 +294,12 @@ def command(
         settings["workers"] = ranks.count if ranks else workers
         if resume is not None:
             setup = resume_run(
-                resume, sources, reading, typed, settings | {"preset": preset, "threads": threads, "out": out}, quiet
+                resume,
+                sources,
+                reading,
+                typed,
+                settings | reading | {"preset": preset, "threads": threads, "out": out},
+                quiet,
             )
         else:
             given |= {"workers"} | ({*NETWORK} if old else set())

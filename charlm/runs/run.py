@@ -220,7 +220,12 @@ class Run:
         """
         self.require(corpus)
         with self.held():
-            self.config["corpus"]["sources"] = list(corpus.sources)
+            self.config["corpus"] |= {
+                "sources": list(corpus.sources),
+                "glob": list(corpus.glob),
+                "encoding": corpus.encoding,
+                "duplicates": corpus.duplicates,
+            }
             self.save_config()
 
     def log(self, records: list[Mapping[str, Any]]) -> None:

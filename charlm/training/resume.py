@@ -66,13 +66,12 @@ def change_workers(run: Run, workers: int | None) -> list[str]:
 
 
 def _change(run: Run, spec: TrainSpec) -> None:
-    """Write a configuration that differs from the one a run has; a run that is in use is refused in any case."""
-    if spec != run.spec:
-        require_memory_for(run.model, spec)
-        run.change_spec(spec)
-    else:
+    """Write a configuration if it differs from the one a run has. Raises RunError if another process is training."""
+    if spec == run.spec:
         with run.held():
-            pass
+            return
+    require_memory_for(run.model, spec)
+    run.change_spec(spec)
 
 
 def _with_budget(
