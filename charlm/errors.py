@@ -28,7 +28,9 @@ class CharlmError(Exception):
 
 
 class SpecError(CharlmError):
-    """A size, rate or option is outside its valid range."""
+    """A size, rate or option is outside its valid range: a usage error on the command line."""
+
+    exit_code = 2
 
 
 class CorpusError(CharlmError):
@@ -55,6 +57,10 @@ class DivergenceError(CharlmError):
     """The loss of a training exploded again and again, or a network computes values that are not finite."""
 
     exit_code = 3
+
+
+class SamplingError(CharlmError):
+    """Not as many samples of the kind that was asked for came as were wanted."""
 
 
 class WorkerError(CharlmError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -24,7 +25,7 @@ from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.figures import Divergence, Mix
 from charlm.runs.find import checkpoint_path, run_of
 from charlm.runs.run import Run
-from charlm.sampling.sample import SampleSpec, sample, samples
+from charlm.sampling.sample import Sample, SampleSpec, sample, samples
 from charlm.scoring.score import BLOCK, Score, surprisals, total
 from charlm.text.pieces import in_blocks, lines_of
 from charlm.text.vocabulary import Vocabulary
@@ -117,7 +118,7 @@ class TrainedModel:
         rng_seed: the same number gives the same sample. Raises SpecError.
         """
         rng = np.random.default_rng(rng_seed if isinstance(rng_seed, int) else list(rng_seed))
-        return sample(self.predictor(), self.vocabulary, seed, spec or SampleSpec(**choices), rng)
+        return sample(self.predictor(), self.vocabulary, seed, self._of_record(spec or SampleSpec(**choices)), rng)
 
     def samples(
         self,
@@ -133,8 +134,21 @@ class TrainedModel:
         numbers: which ones; number n is that of `sample(rng_seed=(rng_seed, n))`, up to rounding. Returns one string
         for each. Raises SpecError.
         """
+        numbered = self.numbered_samples(seed, spec or SampleSpec(**choices), rng_seed=rng_seed, numbers=numbers)
+        return [one.text for one in numbered]
+
+    def numbered_samples(
+        self, seed: str, spec: SampleSpec, *, rng_seed: int = 0, numbers: Iterable[int] = range(1)
+    ) -> list[Sample]:
+        """`samples`, each with its number and with why it ended."""
+        numbers = list(numbers)
         rngs = [np.random.default_rng([rng_seed, number]) for number in numbers]
-        return samples(self.predictor(), self.vocabulary, seed, spec or SampleSpec(**choices), rngs)
+        found = samples(self.predictor(), self.vocabulary, seed, self._of_record(spec), rngs)
+        return [replace(one, number=number) for one, number in zip(found, numbers, strict=True)]
+
+    def _of_record(self, spec: SampleSpec) -> SampleSpec:
+        """For a model of records, one that ends at the line end if it has no other stop."""
+        return replace(spec, stop="\n") if self.reads_records and spec.stop is None else spec
 
     @overload
     def score(self, text: str) -> Score: ...  # type: ignore[overload-overlap] # a str is meant first

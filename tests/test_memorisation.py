@@ -132,7 +132,9 @@ def test_many_samples_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("sample", trained_run(), "--rng-seed", 1, "-n", 60, "--count", 3, "--novelty")
     lines, records = charlm(capsys, *arguments), charlm(capsys, *arguments, "--json")
     assert lines.err.count("Longest run copied") == 3 and not records.err
-    for line, record in zip(lines.err.splitlines(), records.out.splitlines(), strict=True):
+    *copies, of_all = lines.err.splitlines()
+    assert of_all == "0 of 3 samples are lines of the text"
+    for line, record in zip(copies, records.out.splitlines(), strict=True):
         found = json.loads(record)
         assert f"{len(found['copied'])} characters, {found['copied']!r}; {found['new_8grams']:.0%} of" in line
 
@@ -147,7 +149,7 @@ def test_a_long_copy_is_shortened(tmp_path: Path, capsys: pytest.CaptureFixture[
     done = charlm(
         capsys, "sample", tmp_path / "run", "--novelty", "--mix", "-n", 300, "--temperature", 0, "--seed", "a"
     )
-    assert "300 characters, 'b\\nab\\n" in done.err and "...'; 0% of its runs" in done.err
+    assert "301 characters, 'ab\\nab\\n" in done.err and "...'; 0% of its runs" in done.err
     assert done.err.count("\n") <= 3 and max(map(len, done.err.splitlines())) < 200
 
 

@@ -11,9 +11,10 @@ SPAN characters agree are tried for longer runs than were found so far.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from charlm.arrays import Ids, Keys
 from charlm.errors import CorpusError
 from charlm.runs.find import run_of
 from charlm.text.joined import IdsLike
+from charlm.text.pieces import lines_of
 from charlm.text.vocabulary import Vocabulary
 
 SPAN = 8  # characters of the runs that are counted
@@ -46,11 +48,15 @@ class Novelty:
 
 
 class TrainingText:
-    """The text that a model was trained on, without the validation part."""
+    """The text that a model was trained on, without the validation part.
 
-    def __init__(self, ids: IdsLike, vocabulary: Vocabulary) -> None:
+    whole: all of the text, in which `has_line` looks.
+    """
+
+    def __init__(self, ids: IdsLike, vocabulary: Vocabulary, whole: IdsLike | None = None) -> None:
         self.ids = ids
         self.vocabulary = vocabulary
+        self._whole = ids if whole is None else whole
 
     @classmethod
     def of(cls, target: str | Path, sources: Sequence[str | Path] | None = None) -> TrainingText:
@@ -67,13 +73,35 @@ class TrainingText:
             raise CorpusError(
                 f"copies are found by comparing with the training text, which is missing: {error}{advice}"
             ) from None
-        return cls(corpus.split(run.spec)[0], corpus.vocabulary)
+        return cls(corpus.split(run.spec)[0], corpus.vocabulary, corpus.ids)
 
     def novelty(self, sample: str) -> Novelty:
         """What a sample copies, and what is new in it. Takes one reading of the text, at bounded memory."""
         ids = self.vocabulary.encode(sample, unknown=True)
         start, length, spans, new = compare(ids, self.ids, len(self.vocabulary) + 1)
         return Novelty(sample[start : start + length], spans, new)
+
+    def has_line(self, text: str) -> bool:
+        """Whether a text, with or without a line end, is a line of the whole text, the validation part included.
+
+        The lines are read once, and 8 bytes of each distinct one are kept.
+        """
+        wanted = _line_hash(text.removesuffix("\n"))
+        place = int(np.searchsorted(self._lines, wanted))
+        return place < len(self._lines) and bool(self._lines[place] == wanted)
+
+    @cached_property
+    def _lines(self) -> Keys:
+        """The hashes of all lines, ascending."""
+        ids = self._whole
+        pieces = (self.vocabulary.decode(ids[at : at + PIECE]) for at in range(0, len(ids), PIECE))
+        hashes = (_line_hash(line.removesuffix("\n")) for line in lines_of(pieces))
+        return np.unique(np.fromiter(hashes, np.uint64))
+
+
+def _line_hash(line: str) -> np.uint64:
+    digest = hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return np.uint64(int.from_bytes(digest, "little"))
 
 
 def compare(sample: Ids, text: IdsLike, V: int) -> tuple[int, int, int, int]:

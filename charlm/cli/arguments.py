@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ def as_utf8(ctx: click.Context, param: click.Parameter, value: str | None) -> st
         return os.fsencode(value).decode("utf-8")
     except UnicodeDecodeError:
         raise click.BadParameter("expected UTF-8 text, and this is not: convert it", ctx, param) from None
+
+
+def unescaped(option: str, text: str) -> str:
+    """A text in which \\n is a line end, \\t a tab and \\\\ one backslash; if it has any, this is said on stderr."""
+    found = re.sub(r"\\([nt\\])", lambda match: {"n": "\n", "t": "\t", "\\": "\\"}[match[1]], text)
+    if found != text:
+        click.echo(f"{option} is read as {found!r}: \\n is a line end, \\t a tab, \\\\ a backslash", err=True)
+    return found
 
 
 def run_or_newest(target: str | Path | None) -> Path:

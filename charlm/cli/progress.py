@@ -92,7 +92,11 @@ class Watcher:
         self._drawing = self._drawn - start
 
     def _show_sample(self) -> None:
-        text = "".join(load(self.run.last_path).sample(length=SAMPLE_LENGTH))
+        model = load(self.run.last_path)
+        if model.reads_records:
+            text = "\n".join(model.samples(length=SAMPLE_LENGTH, numbers=range(SAMPLE_LINES)))
+        else:
+            text = "".join(model.sample(length=SAMPLE_LENGTH))
         indented = "\n".join(f"  | {line}" for line in text.strip().split("\n")[:SAMPLE_LINES])
         tqdm.write(f"{indented}\n", file=sys.stderr)
 

@@ -6,16 +6,28 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import click
 
-from charlm import Novelty, SampleSpec, Text, TrainedModel, TrainingText, Unseen, blas_threads, clean_up_notes, load
+from charlm import (
+    Novelty,
+    Sample,
+    SampleSpec,
+    Text,
+    TrainedModel,
+    TrainingText,
+    Unseen,
+    blas_threads,
+    clean_up_notes,
+    load,
+    wanted_samples,
+)
 from charlm.analysis.memorisation import SPAN
-from charlm.cli.arguments import as_utf8, encoding_option, mix_option, run_or_newest, show_mix, show_warning
+from charlm.cli.arguments import as_utf8, encoding_option, mix_option, run_or_newest, show_mix, show_warning, unescaped
 
-MOST_AT_ONCE = 64  # samples generated in parallel
 MOST_SHOWN = 80  # characters of the longest copy
 FLUSH_SECONDS = 0.03  # flushing every character would take longer than generating it
 
@@ -42,7 +54,12 @@ FLUSH_SECONDS = 0.03  # flushing every character would take longer than generati
 )
 @click.option("--top-k", type=int, help="Sample from the K most likely characters only.")
 @click.option("--top-p", type=float, help="Sample from the most likely characters only, up to this total probability.")
-@click.option("--stop", callback=as_utf8, help="Stop before this string; $'\\n' is a line end.")
+@click.option("--stop", callback=as_utf8, help="Stop before this string; \\\\n is a line end, \\\\t a tab.")
+@click.option(
+    "--stop-line",
+    is_flag=True,
+    help="Stop at the line end: one name, one line. A model that was trained on records always does.",
+)
 @click.option(
     "--rng-seed",
     type=click.IntRange(min=0),
@@ -51,16 +68,27 @@ FLUSH_SECONDS = 0.03  # flushing every character would take longer than generati
 @mix_option
 @click.option("--count", default=1, show_default=True, type=click.IntRange(min=1), help="Number of samples.")
 @click.option(
+    "--new",
+    is_flag=True,
+    help="Leave out samples that are lines of the text, validation part included, and go on until there are enough.",
+)
+@click.option(
+    "--unique",
+    is_flag=True,
+    help="Leave out samples that are equal to an earlier one, and go on until there are enough.",
+)
+@click.option(
     "--novelty",
     is_flag=True,
-    help="Print to stderr what was copied from the training text, which must still be available.",
+    help="Print to stderr what was copied from the training text, which must still be available, and how many samples "
+    "are lines of it.",
 )
 @click.option(
     "--corpus",
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    help="Where --novelty finds the training text, if it was moved or renamed; repeat it for several files.  "
+    help="Where --novelty and --new find the training text, if it was moved or renamed; repeat it for several files.  "
     "[default: where the text was]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per sample.")
@@ -74,9 +102,12 @@ def command(
     top_k: int | None,
     top_p: float | None,
     stop: str | None,
+    stop_line: bool,
     rng_seed: int | None,
     mix: bool,
     count: int,
+    new: bool,
+    unique: bool,
     novelty: bool,
     corpus: tuple[str, ...],
     as_json: bool,
@@ -86,31 +117,50 @@ def command(
     RUN is a run directory or a checkpoint file; by default the newest run under ./checkpoints. Only the sample goes to
     standard output. With --count, each sample ends with a line end.
     """
-    if corpus and not novelty:
-        raise click.UsageError("--corpus says where --novelty finds the training text: add --novelty")
+    if corpus and not (novelty or new):
+        raise click.UsageError("--corpus says where --novelty and --new find the training text: add one of them")
     if encoding and seed_file is None:
         raise click.UsageError("--encoding is that of --seed-file: name one, or leave it out")
-    if seed_file is not None:
-        seed = _text_of(seed_file, seed, encoding)
+    if stop is not None and stop_line:
+        raise click.UsageError("--stop and --stop-line both say where a sample ends: leave one out")
+    seed = unescaped("--seed", seed) if seed_file is None else _text_of(seed_file, seed, encoding)
+    stop = "\n" if stop_line else None if stop is None else unescaped("--stop", stop)
     spec = SampleSpec(length, temperature, top_k, top_p, stop)
     path = run_or_newest(run)
     model = load(path, mix=mix)
-    learned_from = TrainingText.of(path, corpus or None) if novelty else None
+    text = TrainingText.of(path, corpus or None) if novelty or new else None
     show_warning(model)
     show_mix(model)
-    unseen = Unseen(model.vocabulary)
-    unseen.add(seed)
-    if unseen.characters:
-        click.echo(f"The model never saw {unseen.names}: read as the unknown character", err=True)
+    _show_unknown(model, seed, stop or "")
     if rng_seed is None:
         rng_seed = secrets.randbelow(2**32)
         click.echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)
 
+    def is_new(sample: str) -> bool:
+        assert text is not None
+        return bool((seed + sample).strip("\n")) and not text.has_line(seed + sample)
+
+    compared = text if novelty else None
     with blas_threads(1 if count == 1 else None):  # one sample is too little work for several threads
-        if count == 1 and not as_json:
-            _show_one(model, seed, spec, rng_seed, learned_from)
+        if count == 1 and not (as_json or new or unique):
+            _show_one(model, seed, spec, rng_seed, compared)
         else:
-            _show_all(model, seed, spec, rng_seed, count, learned_from, as_json)
+            write = partial(_write, model, seed, spec, rng_seed)
+            wanted = wanted_samples(write, count, is_new=is_new if new else None, unique=unique)
+            _show_all(wanted, seed, rng_seed, compared, as_json)
+
+
+def _show_unknown(model: TrainedModel, seed: str, stop: str) -> None:
+    """Say which characters of the seed text and of the stop string the model does not have."""
+    for text, means in ((seed, "read as the unknown character"), (stop, "so no sample ends there (--stop)")):
+        unseen = Unseen(model.vocabulary)
+        unseen.add(text)
+        if unseen.characters:
+            click.echo(f"The model never saw {unseen.names}: {means}", err=True)
+
+
+def _write(model: TrainedModel, seed: str, spec: SampleSpec, rng_seed: int, numbers: range) -> list[Sample]:
+    return model.numbered_samples(seed, spec, rng_seed=rng_seed, numbers=numbers)
 
 
 def _text_of(path: str, seed: str, encoding: str | None) -> str:
@@ -135,31 +185,30 @@ def _show_one(
         sys.stdout.write("\n")
     sys.stdout.flush()
     if learned_from:
-        _show_novelty(learned_from.novelty(text))
+        _show_novelty(learned_from.novelty(seed + text))
+        _show_lines(int(learned_from.has_line(seed + text)), 1)
 
 
 def _show_all(
-    model: TrainedModel,
-    seed: str,
-    spec: SampleSpec,
-    rng_seed: int,
-    count: int,
-    learned_from: TrainingText | None,
-    as_json: bool,
+    samples: Iterable[Sample], seed: str, rng_seed: int, learned_from: TrainingText | None, as_json: bool
 ) -> None:
-    """Write samples, each when it is complete; MOST_AT_ONCE are generated in parallel."""
-    for first in range(0, count, MOST_AT_ONCE):
-        numbers = range(first, min(first + MOST_AT_ONCE, count))
-        texts = model.samples(seed, spec, rng_seed=rng_seed, numbers=numbers)
-        for number, text in zip(numbers, texts, strict=True):
-            found = learned_from.novelty(text) if learned_from else None
-            if as_json:
-                record = {"text": seed + text, "seed": seed, "rng_seed": rng_seed, "number": number}
-                click.echo(json.dumps(record | _figures(found), ensure_ascii=False))
-                continue
-            click.echo(seed + text, nl=not (seed + text).endswith("\n"))
-            if found:
-                _show_novelty(found)
+    """Write samples, each when it is complete."""
+    lines = shown = 0
+    for sample in samples:
+        shown += 1
+        text = seed + sample.text
+        found = learned_from.novelty(text) if learned_from else None
+        is_line = learned_from is not None and learned_from.has_line(text)
+        lines += is_line
+        if as_json:
+            record = {"text": text, "seed": seed, "rng_seed": rng_seed, "number": sample.number, "ended": sample.ended}
+            click.echo(json.dumps(record | _figures(found, is_line), ensure_ascii=False))
+            continue
+        click.echo(text, nl=not text.endswith("\n"))
+        if found:
+            _show_novelty(found)
+    if learned_from and not as_json:
+        _show_lines(lines, shown)
 
 
 def _stream(seed: str, characters: Iterator[str]) -> str:
@@ -176,9 +225,17 @@ def _stream(seed: str, characters: Iterator[str]) -> str:
     return "".join(text)
 
 
-def _figures(found: Novelty | None) -> dict[str, Any]:
+def _figures(found: Novelty | None, is_line: bool) -> dict[str, Any]:
     """The fields of --json for --novelty."""
-    return {"copied": found.copied, f"new_{SPAN}grams": found.share} if found else {}
+    return {"copied": found.copied, f"new_{SPAN}grams": found.share, "in_training_text": is_line} if found else {}
+
+
+def _show_lines(lines: int, samples: int) -> None:
+    """Print to stderr how many samples are lines of the text; of a single sample only if it is one."""
+    if lines or samples > 1:
+        click.echo(
+            f"{lines:,} of {samples:,} samples {'is a line' if lines == 1 else 'are lines'} of the text", err=True
+        )
 
 
 def _show_novelty(found: Novelty) -> None:

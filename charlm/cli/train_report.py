@@ -28,6 +28,9 @@ def show_result(run: Run, corpus: Corpus, quiet: bool) -> None:
     if sentence := verdict(run):
         click.echo(sentence)
     click.echo(f"  run      {run.path}\n  picture  {run.plot_path}\n  model    {run.best_path}")
+    if run.is_records:
+        click.echo(f"Next: charlm sample {shlex.quote(str(run.path))} --count 20 --new --unique")
+        return
     seed = "T" if "T" in corpus.vocabulary.characters else corpus.usual_start
     click.echo(f"Next: charlm sample {shlex.quote(str(run.path))} --seed {shlex.quote(seed)}")
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from charlm.arrays import Floats, Ids
 from charlm.errors import DivergenceError, SpecError
 from charlm.nn.softmax import shifted
 from charlm.parallel.blas import blas_thread_count, blas_threads
-from charlm.predict.predictor import Predictor
+from charlm.predict.predictor import Predictor, Reader
 from charlm.text.vocabulary import Vocabulary
 
 DRAWN_AT_ONCE = 256
@@ -60,50 +60,118 @@ def sample(
     The seed text is read from a zero state and after a newline, as every text is; a character that the model does not
     know is read as unknown. Raises DivergenceError if the predictor's numbers are not finite.
     """
-    chosen = _choices(predictor, vocabulary, seed, spec, [rng])
-    return _until(spec.stop, (vocabulary.characters[ids[0]] for ids in chosen))
+    chosen = _choices(predictor, vocabulary, seed, spec, rng)
+    return _until(spec.stop, (vocabulary.characters[one] for one in chosen))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One of several samples: what follows the seed text, and why it ended there: "stop" or "length"."""
+
+    text: str
+    ended: str
+    number: int = 0
 
 
 def samples(
     predictor: Predictor, vocabulary: Vocabulary, seed: str, spec: SampleSpec, rngs: Sequence[np.random.Generator]
-) -> list[str]:
-    """What follows the seed text, once for every generator.
+) -> list[Sample]:
+    """What follows the seed text, once for every generator, numbered from 0.
 
     Each is what `sample` gives for its generator, up to rounding. All are written side by side, on as many threads as
-    matrix products use, which takes far less time than one by one.
+    matrix products use, which takes far less time than one by one; samples that have ended leave the others to go on.
     """
     if not rngs:
         return []
     threads = max(1, min(blas_thread_count(), len(rngs) // LEAST_SAMPLES))
     edges = [len(rngs) * thread // threads for thread in range(threads + 1)]
-    shares = [_choices(predictor, vocabulary, seed, spec, rngs[start:end]) for start, end in pairwise(edges)]
+    shares = [_SideBySide(predictor, vocabulary, seed, spec, rngs[start:end]) for start, end in pairwise(edges)]
     with blas_threads(1), ThreadPoolExecutor(threads) as pool:
-        blocks = [np.hstack(list(pool.map(_block, shares))) for _ in range(0, spec.length, STEPS)]
-    chosen = np.concatenate([np.empty((0, len(rngs)), np.intp), *blocks]).T
-    return ["".join(_until(spec.stop, iter(vocabulary.decode(ids)))) for ids in chosen]
+        while any(list(pool.map(_SideBySide.go_on, shares))):  # in parts, so that all threads can be interrupted
+            pass
+    found = (one for share in shares for one in share.texts())
+    return [Sample(text, ended, number) for number, (text, ended) in enumerate(found)]
 
 
-def _block(choices: Iterator[Ids]) -> Ids:
-    """The next STEPS choices, (STEPS, B), or as many as there are."""
-    return np.array(list(islice(choices, STEPS)))
+class _SideBySide:
+    """Samples that are written side by side, in lanes."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        vocabulary: Vocabulary,
+        seed: str,
+        spec: SampleSpec,
+        rngs: Sequence[np.random.Generator],
+    ) -> None:
+        B = len(rngs)
+        self._vocabulary, self._spec, self._rngs = vocabulary, spec, list(rngs)
+        self._reader = predictor.reader(vocabulary.encode(seed, unknown=True)).rows(np.zeros(B, np.intp))
+        self._randoms = _randoms(rngs)
+        self._written: list[list[int]] = [[] for _ in rngs]
+        self._lanes = np.arange(B)  # the sample of each lane
+        self._goes_on = np.ones(B, bool)  # of each sample
+        self._step = 0
+        stop = spec.stop or ""
+        can_stop = stop and set(stop) <= set(vocabulary.characters)
+        self._stop = vocabulary.encode(stop) if can_stop else None
+        self._recent = np.full((B, len(stop)), -1)  # of each lane, the last ids
+
+    def go_on(self) -> bool:
+        """Write up to STEPS characters more of each; returns whether any sample goes on."""
+        for _ in range(min(STEPS, self._spec.length - self._step)):
+            if not self._goes_on.any():
+                return False
+            if np.count_nonzero(self._goes_on) <= len(self._lanes) // 2:
+                self._leave_ended()
+            self._write(_chosen(self._reader, self._vocabulary, self._spec, next(self._randoms)[self._lanes]))
+            self._step += 1
+        return self._step < self._spec.length and bool(self._goes_on.any())
+
+    def _write(self, ids: Ids) -> None:
+        """Add the ids (B,) to the samples of the lanes, and find out which end there."""
+        for lane, one in zip(self._lanes.tolist(), ids.tolist(), strict=True):
+            if self._goes_on[lane]:
+                self._written[lane].append(one)
+        if self._stop is not None:
+            self._recent = np.concatenate([self._recent[:, 1:], ids[:, None]], axis=1)
+            self._goes_on[self._lanes[(self._recent == self._stop).all(axis=1)]] = False
+        self._reader.read(ids)
+
+    def _leave_ended(self) -> None:
+        """Keep the lanes of samples that go on."""
+        places = np.flatnonzero(self._goes_on[self._lanes])
+        self._lanes, self._recent = self._lanes[places], self._recent[places]
+        self._reader = self._reader.rows(places)
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """The samples without their stop, and why each ended."""
+        for ids, goes_on in zip(self._written, self._goes_on, strict=True):
+            text = self._vocabulary.decode(ids)
+            yield (text, "length") if goes_on else (text.removesuffix(self._spec.stop or ""), "stop")
 
 
 def _choices(
-    predictor: Predictor, vocabulary: Vocabulary, seed: str, spec: SampleSpec, rngs: Sequence[np.random.Generator]
-) -> Iterator[Ids]:
-    """The ids (B,) that are chosen for B samples, step after step."""
-    reader = predictor.reader(vocabulary.encode(seed, unknown=True)).rows(np.zeros(len(rngs), np.intp))
-    randoms = _randoms(rngs)
+    predictor: Predictor, vocabulary: Vocabulary, seed: str, spec: SampleSpec, rng: np.random.Generator
+) -> Iterator[int]:
+    """The ids that are chosen for one sample, step after step."""
+    reader = predictor.reader(vocabulary.encode(seed, unknown=True))
+    randoms = _randoms([rng])
     for _ in range(spec.length):
-        logits = reader.logits()
-        if not math.isfinite(np.vdot(logits, logits)):
-            raise DivergenceError(
-                "the model diverged: its numbers are not finite, so there is no next character; sample from another "
-                "checkpoint, or train it again with a lower --lr"
-            )
-        ids = choose(logits[:, : len(vocabulary)], spec, next(randoms))  # the unknown character is never written
-        yield ids
+        ids = _chosen(reader, vocabulary, spec, next(randoms))
+        yield int(ids[0])
         reader.read(ids)
+
+
+def _chosen(reader: Reader, vocabulary: Vocabulary, spec: SampleSpec, randoms: Floats) -> Ids:
+    """The next ids (B,) of the texts of a reader. Raises DivergenceError if its numbers are not finite."""
+    logits = reader.logits()
+    if not math.isfinite(np.vdot(logits, logits)):
+        raise DivergenceError(
+            "the model diverged: its numbers are not finite, so there is no next character; sample from another "
+            "checkpoint, or train it again with a lower --lr"
+        )
+    return choose(logits[:, : len(vocabulary)], spec, randoms)  # the unknown character is never written
 
 
 def _randoms(rngs: Sequence[np.random.Generator]) -> Iterator[Floats]:

@@ -29,6 +29,8 @@ def ranked(
     """
     if by not in MEASURES:
         raise SpecError(f"by must be one of {', '.join(MEASURES)}, not {by!r}")
+    if above is not None and below is not None and above >= below:
+        raise SpecError(f"no number is above {above:g} and below {below:g}: exchange the two, or leave one out")
     if top is not None and top < 1:
         raise SpecError(f"top must be a whole number of at least 1, not {top}")
 
