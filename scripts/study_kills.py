@@ -31,7 +31,7 @@ from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 
 TEXT = Path(__file__).resolve().parent.parent / "corpora" / "lanterns.txt"
 CHARACTERS = 1500  # of it: evaluations are short, so that most of the time goes into saving
-WALL_CLOCK = {"seconds", "chars_per_second", "report_seconds"}
+WALL_CLOCK = {"seconds", "evaluation_seconds", "chars_per_second", "report_seconds"}
 START = 0.3  # seconds, about, until a command trains
 KINDS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # fields of ModelSpec and of TrainSpec
     ({}, {}),

@@ -74,7 +74,7 @@ def continued(path: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
 
 @pytest.mark.parametrize(
     ("limit", "file"),
-    [(500, "config.json"), (1500, "ngram.counts"), (4000, "best.safetensors"), (17000, "loss.png"), (10**6, "")],
+    [(500, "config.json"), (2500, "ngram.counts"), (4000, "best.safetensors"), (17000, "loss.png"), (10**6, "")],
 )
 def test_a_limit_on_the_size_of_files(
     limit: int, file: str, here: Path, expected: dict[str, object], capsys: pytest.CaptureFixture[str]
@@ -169,7 +169,7 @@ def disk(here: Path) -> Iterator[Disk]:
         ("8k", set()),
         ("20k", set()),
         ("32k", {"best"}),
-        ("44k", {"best", "last"}),
+        ("48k", {"best", "last"}),
         ("120k", {"best", "last"}),
     ],
 )

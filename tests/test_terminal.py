@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 SMALL = ("--hidden", 8, "--batch", 4, "--window", 10)
 STEPS = 3  # and as many evaluations, each of a third of a second or more
 VALIDATION = ("--val-fraction", 0.9, "--val-limit", 10**7)
-EVALUATED = ("text.txt", *SMALL, "--steps", STEPS, *VALIDATION, "--quiet", "--out", "run")
-SPEC = replace(TINY, steps=STEPS, val_fraction=0.9, val_limit=10**7, evaluations=20, reports=200)
+EVALUATED = ("text.txt", *SMALL, "--steps", STEPS, "--evaluate-every", 1, *VALIDATION, "--quiet", "--out", "run")
+SPEC = replace(TINY, steps=STEPS, val_fraction=0.9, val_limit=10**7, evaluations=None, evaluate_every=1, reports=200)
 
 
 @pytest.fixture
