@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from runs import CONFIG, copy_of_trained_run, trained_run
+from runs import CONFIG, charlm_process, copy_of_trained_run, trained_run
 
 from charlm.errors import CharlmError, RunError, SpecError, StorageError
 from charlm.plotting.loss import draw, plot
@@ -192,3 +192,12 @@ def test_pyplot_is_not_imported(tmp_path: Path) -> None:
         timeout=60,
     )
     assert (done.stdout, done.stderr) == ("False False\n", "")
+
+
+def test_without_a_home_there_is_no_remark(tmp_path: Path) -> None:
+    """Law: where matplotlib has no place for its cache, the picture is drawn all the same, without a word."""
+    (tmp_path / "file").write_text("")
+    home = str(tmp_path / "file" / "home")  # cannot be made, by no user
+    changes = {"HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home, "MPLCONFIGDIR": ""}
+    done = charlm_process("plot", trained_run(), "-o", "loss.png", cwd=tmp_path, **changes)
+    assert (done.code, done.err) == (0, "") and (tmp_path / "loss.png").stat().st_size > 1000

@@ -169,9 +169,8 @@ def test_twice_is_at_once(here: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode in (143, 130) and "Traceback" not in stderr
-    steps = (
-        load_checkpoint(here / "run" / "last.safetensors").step if (here / "run" / "last.safetensors").exists() else 0
-    )
+    last = here / "run" / "last.safetensors"
+    steps = load_checkpoint(last).step if last.exists() else 0
     resume = charlm_command("train", "--resume", "run", "--steps", steps + 3, "--quiet")
     done = subprocess.run(resume, cwd=here, env=environment(), capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr

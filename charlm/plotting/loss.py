@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from charlm.errors import RunError
 from charlm.plotting.curves import AXES, AXIS, loss_curve, require_axis
-from charlm.plotting.picture import COLOURS, picture_path, write_picture
+from charlm.plotting.picture import COLOURS, load_matplotlib, picture_path, write_picture
 from charlm.runs.figures import Baselines
 from charlm.runs.find import run_of
 from charlm.runs.run import Run
@@ -35,6 +35,7 @@ def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = AXIS)
 
 def draw(runs: Sequence[Run], against: str = AXIS) -> Figure:
     """The figure of `plot`, not yet written: for a notebook, or to add to it."""
+    load_matplotlib()
     from matplotlib.figure import Figure
 
     # Without pyplot no window system is touched and no global figure stays open.

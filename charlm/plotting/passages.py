@@ -6,6 +6,7 @@ import unicodedata
 from functools import cache
 from typing import NamedTuple
 
+from charlm.plotting.picture import load_matplotlib
 from charlm.text.pieces import lines_of
 
 ROWS, WIDTH = 7, 52  # of a passage, in characters
@@ -48,6 +49,7 @@ def glyph(character: str) -> str:
 @cache
 def _code_points_of_font() -> frozenset[int]:
     """The code points of FONT: Latin, Greek, Cyrillic, Arabic, Georgian, Armenian and many symbols."""
+    load_matplotlib()
     from matplotlib.font_manager import findfont
     from matplotlib.ft2font import FT2Font
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 # Okabe & Ito 2008: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 FORMATS = (".png", ".svg", ".pdf")
+
+
+def load_matplotlib() -> None:
+    """Import matplotlib without its remarks on where it keeps its cache: it works without one."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        import matplotlib.figure
+        import matplotlib.font_manager  # noqa: F401
+    finally:
+        logger.setLevel(level)
 
 
 def picture_path(output: str | Path) -> Path:
