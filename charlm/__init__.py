@@ -60,7 +60,9 @@ if TYPE_CHECKING:
     from charlm.runs.figures import Mix as Mix
     from charlm.runs.find import newest_run as newest_run
     from charlm.runs.run import Run as Run
+    from charlm.sampling.sample import Sample as Sample
     from charlm.sampling.sample import SampleSpec as SampleSpec
+    from charlm.sampling.selection import Selection as Selection
     from charlm.scoring.ranking import ranked as ranked
     from charlm.scoring.score import Score as Score
     from charlm.scoring.units import Entry as Entry
@@ -115,7 +117,9 @@ _HOMES = {
     "is_run": "runs.config",
     "newest_run": "runs.find",
     "Run": "runs.run",
+    "Sample": "sampling.sample",
     "SampleSpec": "sampling.sample",
+    "Selection": "sampling.selection",
     "ranked": "scoring.ranking",
     "Score": "scoring.score",
     "Entry": "scoring.units",

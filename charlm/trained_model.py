@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from charlm.arrays import Floats, NamedArrays
 from charlm.errors import SpecError
 from charlm.nn.model import ModelSpec
 from charlm.nn.softmax import log_softmax
-from charlm.predict.dynamic_evaluation import DynamicEvaluation
+from charlm.predict.dynamic_evaluation import MOST_RATE, USUAL_RATE, DynamicEvaluation
 from charlm.predict.mixture import Mixture
 from charlm.predict.network import Network
 from charlm.predict.ngram import NGram
@@ -22,7 +22,8 @@ from charlm.predict.run_mixture import mixture_for
 from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.figures import Mix
 from charlm.runs.find import checkpoint_path, run_of
-from charlm.sampling.sample import SampleSpec, sample, samples
+from charlm.sampling.sample import Sample, SampleSpec, sample, samples
+from charlm.sampling.selection import Selection
 from charlm.scoring.score import BLOCK, Score, surprisals, total
 from charlm.text.pieces import in_blocks
 from charlm.text.vocabulary import Vocabulary
@@ -47,8 +48,10 @@ class TrainedModel:
     spec: the network's sizes. params: its named arrays, float32. vocabulary: V - 1 characters; their places are their
     ids, and the last id is the unknown character's. progress: where its training stood, see
     charlm.training.progress.Tally. path: the checkpoint file. mixture: the n-gram that it is mixed with, if any, and
-    mix: what mixing gives on the validation part; see `load`.
+    mix: what mixing gives on the validation part; see `load`. RATES: the usual and the highest rate of adapting.
     """
+
+    RATES: ClassVar = (USUAL_RATE, MOST_RATE)
 
     def __init__(self, network: Network, vocabulary: Vocabulary, progress: Mapping[str, Any], path: Path) -> None:
         self.vocabulary = vocabulary
@@ -108,14 +111,37 @@ class TrainedModel:
         rng_seed: int = 0,
         numbers: Iterable[int] = range(1),
         **choices: Any,
-    ) -> list[str]:
+    ) -> list[Sample]:
         """Several samples, written side by side, which takes far less time than one by one.
 
         numbers: which ones; number n is that of `sample(rng_seed=(rng_seed, n))`, up to rounding. Returns one string
-        for each. Raises SpecError.
+        for each, which knows how it `ended`. Raises SpecError.
         """
         rngs = [np.random.default_rng([rng_seed, number]) for number in numbers]
         return samples(self.predictor(), self.vocabulary, seed, spec or SampleSpec(**choices), rngs)
+
+    def new_samples(
+        self,
+        count: int,
+        seed: str = "",
+        spec: SampleSpec | None = None,
+        *,
+        rng_seed: int = 0,
+        is_known: Callable[[str], bool] | None = None,
+        unique: bool = False,
+        **choices: Any,
+    ) -> Selection:
+        """Samples that are new: iterate over (number, sample) until there are `count`, or too many tries were in vain.
+
+        is_known: leave out those whose record, the line they complete, it knows: `TrainingText.has_line` for lines of
+        the training text; empty ones, too. unique: leave out those that came before. Raises SpecError.
+        """
+        spec = spec or SampleSpec(**choices)
+
+        def write(numbers: range) -> list[Sample]:
+            return self.samples(seed, spec, rng_seed=rng_seed, numbers=numbers)
+
+        return Selection(write, count, is_known=is_known, unique=unique)
 
     def score(self, text: str | Iterable[str]) -> Score:
         """How well the model predicts a text, or a text in pieces, at bounded memory: characters, nats and bits.

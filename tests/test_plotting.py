@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from runs import CONFIG, copy_of_trained_run, trained_run
+from runs import CONFIG, charlm_command, copy_of_trained_run, environment, trained_run
 
 from charlm.errors import CharlmError, RunError, SpecError, StorageError
 from charlm.plotting.loss import draw, plot
@@ -192,3 +193,27 @@ def test_pyplot_is_not_imported(tmp_path: Path) -> None:
         timeout=60,
     )
     assert (done.stdout, done.stderr) == ("False False\n", "")
+
+
+@pytest.mark.parametrize("home", ["a file/below", ""])
+def test_a_home_that_cannot_be_written(home: str, tmp_path: Path) -> None:
+    """Law: matplotlib's warnings about its cache are not charlm's: nothing is on stderr, and the picture is there."""
+    (tmp_path / "a file").write_text("x")
+    usual = {name: value for name, value in environment().items() if not name.startswith(("XDG_", "MPL"))}
+    command = charlm_command("plot", trained_run())
+    home = str(tmp_path / home) if home else home
+    done = subprocess.run(command, cwd=tmp_path, env=usual | {"HOME": home}, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"Wrote loss.png\n", b"")
+    assert (tmp_path / "loss.png").read_bytes().startswith(FIRST_BYTES[".png"])
+
+
+def test_the_log_of_matplotlib_stays_as_it_was() -> None:
+    """Law: a program that uses charlm keeps the level of matplotlib's messages that it has set."""
+    log = logging.getLogger("matplotlib")
+    before = log.level
+    log.setLevel(logging.INFO)
+    try:
+        draw([Run.open(trained_run())])
+        assert log.level == logging.INFO
+    finally:
+        log.setLevel(before)

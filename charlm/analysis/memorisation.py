@@ -11,8 +11,10 @@ SPAN characters agree are tried for longer runs than were found so far.
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +46,12 @@ class Novelty:
 
 
 class TrainingText:
-    """The text that a model was trained on, without the validation part."""
+    """The text that a model was trained on. ids: without the validation part; whole: with it, for its lines."""
 
-    def __init__(self, ids: Ids, vocabulary: Vocabulary) -> None:
+    def __init__(self, ids: Ids, vocabulary: Vocabulary, whole: Ids | None = None) -> None:
         self.ids = ids
         self.vocabulary = vocabulary
+        self.whole = ids if whole is None else whole
 
     @classmethod
     def of(cls, target: str | Path) -> TrainingText:
@@ -63,22 +66,58 @@ class TrainingText:
             raise CorpusError(
                 f"copies are found by comparing with the training text, which is missing: {error}"
             ) from None
-        return cls(corpus.split(run.spec)[0], corpus.vocabulary)
+        return cls(corpus.split(run.spec)[0], corpus.vocabulary, corpus.ids)
 
-    def novelty(self, sample: str) -> Novelty:
-        """What a sample copies, and what is new in it. Takes one reading of the text, at bounded memory."""
-        ids = self.vocabulary.encode(sample, unknown=True)
-        start, length, spans, new = compare(ids, self.ids, len(self.vocabulary) + 1)
-        return Novelty(sample[start : start + length], spans, new)
+    def novelty(self, sample: str, seed: str = "") -> Novelty:
+        """What a sample copies, and what is new in it. Takes one reading of the text, at bounded memory.
+
+        seed: the text that it continues. A copied run may begin in it, but not end there.
+        """
+        text = seed + sample
+        ids = self.vocabulary.encode(text, unknown=True)
+        start, length, spans, new = compare(ids, self.ids, len(self.vocabulary) + 1, len(seed))
+        return Novelty(text[start : start + length], spans, new)
+
+    def has_line(self, line: str) -> bool:
+        """Whether a line is one of the text, the validation part included; its line end makes no difference.
+
+        The text is read once. Lines are compared by hashes of 64 bits: 8 bytes of memory for each.
+        """
+        key = _hash_of(self.vocabulary.encode(line.removesuffix("\n"), unknown=True).tobytes()).digest()
+        wanted = np.frombuffer(key, np.uint64)[0]
+        place = int(np.searchsorted(self._lines, wanted))
+        return place < len(self._lines) and bool(self._lines[place] == wanted)
+
+    @cached_property
+    def _lines(self) -> Keys:
+        """The hashes of all lines, ascending."""
+        found, line = array("Q"), _hash_of(b"")
+        size, at_end = self.vocabulary.dtype.itemsize, self.vocabulary.characters.find("\n")
+        for at in range(0, len(self.whole), PIECE):
+            piece = np.asarray(self.whole[at : at + PIECE]).astype(self.vocabulary.dtype)
+            data, start = piece.tobytes(), 0
+            for end in np.flatnonzero(piece == at_end).tolist() if at_end >= 0 else ():
+                line.update(data[start * size : end * size])
+                found.frombytes(line.digest())
+                line, start = _hash_of(b""), end + 1
+            line.update(data[start * size :])
+        found.frombytes(line.digest())  # the last line, which is empty if the text ends with a line end
+        return np.unique(np.frombuffer(found, np.uint64))
 
 
-def compare(sample: Ids, text: Ids, V: int) -> tuple[int, int, int, int]:
+def _hash_of(data: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=8)
+
+
+def compare(sample: Ids, text: Ids, V: int, own: int = 0) -> tuple[int, int, int, int]:
     """The longest run of a sample (N,) that a text (M,) has, too, and how many of its distinct runs of SPAN are new.
 
-    Returns where that run starts in the sample, its length, the number of distinct runs of SPAN, and of new ones.
+    own: where the part begins that counts; before it is a seed text. Runs that end before are passed over. Returns
+    where that run starts in the sample, its length, the number of distinct runs of SPAN, and of new ones.
     """
-    runs = _Runs(sample, V)
-    spans = runs.of_length(SPAN)[0]
+    runs = _Runs(sample, V, own)
+    spans = np.unique(runs.hashes(SPAN))  # a longer run may begin with one in the seed text
+    counted = np.searchsorted(spans, runs.of_length(SPAN)[0])
     sieve, met, start, best = _Sieve(spans), np.zeros(len(spans), bool), 0, 0
     for at in range(0, len(text), PIECE):
         piece = _Runs(text[at : at + PIECE + max(SPAN, len(sample)) - 1], V)
@@ -93,7 +132,7 @@ def compare(sample: Ids, text: Ids, V: int) -> tuple[int, int, int, int]:
                 high, step = length - 1, 1
             else:
                 start, best, step = found, length, 2 * step
-    return start, best, len(spans), int(np.count_nonzero(~met))
+    return start, best, len(counted), int(np.count_nonzero(~met[counted]))
 
 
 def _common(runs: _Runs, piece: _Runs, places: Ids, length: int) -> int | None:
@@ -108,10 +147,11 @@ def _common(runs: _Runs, piece: _Runs, places: Ids, length: int) -> int | None:
 
 
 class _Runs:
-    """The hashes of all runs of ids (N,), of any length."""
+    """The hashes of all runs of ids (N,), of any length. own: see `compare`."""
 
-    def __init__(self, ids: Ids, V: int) -> None:
+    def __init__(self, ids: Ids, V: int, own: int = 0) -> None:
         self.ids = ids
+        self._own = own
         powers, self._inverses = _powers(1 << (len(ids)).bit_length())
         self._sums = np.zeros(len(ids) + 1, np.uint64)
         np.cumsum(_characters(V)[ids] * powers[: len(ids)], out=self._sums[1:])
@@ -124,8 +164,10 @@ class _Runs:
         return (self._sums[places + length] - self._sums[places]) * self._inverses[places]
 
     def of_length(self, length: int) -> tuple[Keys, Ids]:
-        """The distinct hashes of all runs of one length, ascending, and where each starts first."""
-        return np.unique(self.hashes(length), return_index=True)
+        """The distinct hashes of the runs of one length that end in the own part, ascending, and where each starts."""
+        first = max(0, self._own - length + 1)
+        hashes, starts = np.unique(self.hashes(length)[first:], return_index=True)
+        return hashes, starts + first
 
 
 class _Sieve:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import click
 
 from charlm import TrainedModel, is_run, newest_run
+from charlm.cli.streams import echo
 
 
 def as_utf8(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -20,12 +22,31 @@ def as_utf8(ctx: click.Context, param: click.Parameter, value: str | None) -> st
         raise click.BadParameter("expected UTF-8 text, and this is not: convert it", ctx, param) from None
 
 
+ESCAPES = {"\\n": ("\n", "a line end"), "\\t": ("\t", "a tab"), "\\\\": ("\\", "a backslash")}
+
+
+def with_escapes(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The callback of an option: UTF-8 text in which \\n, \\t and \\\\ are a line end, a tab and a backslash.
+
+    What was understood is printed to stderr.
+    """
+    text = as_utf8(ctx, param, value)
+    if text is None:
+        return None
+    written = re.findall(r"\\[nt\\]", text)
+    if written:
+        read = ", ".join(f"{escape} is read as {ESCAPES[escape][1]}" for escape in dict.fromkeys(written))
+        advice = "" if "\\\\" in written else " (write \\\\ for a backslash)"
+        echo(f"In {param.opts[0]}, {read}{advice}", err=True)
+    return re.sub(r"\\[nt\\]", lambda found: ESCAPES[found[0]][0], text)
+
+
 def run_or_newest(target: str | Path | None) -> Path:
     """The given run, or the newest one under ./checkpoints, whose name is printed to stderr."""
     if target is not None:
         return Path(target)
     path = newest_run()
-    click.echo(f"Using the newest run, {path}", err=True)
+    echo(f"Using the newest run, {path}", err=True)
     return path
 
 
@@ -65,4 +86,4 @@ def show_mix(model: TrainedModel) -> None:
             f"on the validation part {mix.network_nats:.3f} and {mix.ngram_nats:.3f} nats per character, together "
             f"{mix.nats:.3f}"
         )
-    click.echo(message, err=True)
+    echo(message, err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from contextlib import closing, nullcontext, suppress
 from typing import Any
@@ -13,8 +12,10 @@ from click.core import ParameterSource
 from charlm import ModelSpec, Progress, TrainSpec, Workers, blas_threads, ending, mpi_workers, take_part, train
 from charlm.cli.interrupts import Interrupts
 from charlm.cli.progress import Watcher
+from charlm.cli.streams import echo
 from charlm.cli.train_report import show_json, show_result
 from charlm.cli.train_setup import BUDGET, NETWORK, Setup, refuse_without_effect, resume_run, start_run, starting_model
+from charlm.errors import in_shell
 from charlm.nn.cells import ACTIVATIONS, CELLS, RESETS
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import SHAPES
@@ -291,7 +292,7 @@ def _train(setup: Setup, workers: Workers | None, quiet: bool) -> None:
     """Train and show progress until the budget is used up; at a signal, save and exit."""
     run, corpus, notes = setup
     for note in [*corpus.notes, *notes]:
-        click.echo(note, err=True)
+        echo(note, err=True)
     progress: Progress | None = None
     stopped_by: int | None = None
     with (
@@ -306,9 +307,9 @@ def _train(setup: Setup, workers: Workers | None, quiet: bool) -> None:
                 break
     if stopped_by:
         with suppress(BrokenPipeError):  # the same Ctrl-C may have ended the reader
-            click.echo(f"Stopped and saved. Go on with: charlm train --resume {shlex.quote(str(run.path))}", err=True)
+            echo(f"Stopped and saved. Go on with: charlm train --resume {in_shell(run.path)}", err=True)
         sys.exit(128 + stopped_by)
     if sentence := ending(run):
-        click.echo(sentence, err=True)
+        echo(sentence, err=True)
     elif progress is None:
-        click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
+        echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)

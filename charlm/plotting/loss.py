@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from charlm.errors import RunError
 from charlm.plotting.curves import AXES, AXIS, loss_curve, require_axis
-from charlm.plotting.picture import COLOURS, picture_path, write_picture
+from charlm.plotting.picture import COLOURS, figure_class, picture_path, write_picture
 from charlm.runs.figures import Baselines
 from charlm.runs.find import run_of
 from charlm.runs.run import Run
@@ -35,10 +35,8 @@ def plot(runs: Sequence[str | Path], output: str | Path, *, against: str = AXIS)
 
 def draw(runs: Sequence[Run], against: str = AXIS) -> Figure:
     """The figure of `plot`, not yet written: for a notebook, or to add to it."""
-    from matplotlib.figure import Figure
-
     # Without pyplot no window system is touched and no global figure stays open.
-    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+    figure = figure_class()(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     metrics = [run.metrics() for run in runs]  # read once: they may be long
     single = len(runs) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
 # Okabe & Ito 2008: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 FORMATS = (".png", ".svg", ".pdf")
+
+
+def figure_class() -> type[Figure]:
+    """matplotlib's Figure. Loading it prints no warnings, such as that of a home directory that is read-only."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        import matplotlib.font_manager  # noqa: F401 - warns, too
+        from matplotlib.figure import Figure
+    finally:
+        log.setLevel(level)
+    return Figure
 
 
 def picture_path(output: str | Path) -> Path:

@@ -13,7 +13,7 @@ from charlm.analysis.inspection import OPEN, SHUT, Gate, Inspection, Unit, best_
 from charlm.arrays import Floats
 from charlm.plotting.colours import MIDDLE, SIGNED_LIGHT, signed_level, text_colour
 from charlm.plotting.passages import FONT, ROWS, SYMBOLS, WIDTH, Passage, glyph, passages_of
-from charlm.plotting.picture import COLOURS, picture_path, write_picture
+from charlm.plotting.picture import COLOURS, figure_class, picture_path, write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,12 +38,10 @@ def plot_units(inspection: Inspection, output: str | Path, title: str = "") -> N
 
 def draw_units(inspection: Inspection, title: str = "") -> Figure:
     """The figure of `plot_units`, not yet written: for a notebook, or to add to it."""
-    from matplotlib.figure import Figure
-
     rows = max(1, math.ceil(len(inspection.units) / COLUMNS))
     below = GATES_HEIGHT if inspection.gates else 0.01
     height = TITLE_HEIGHT + rows * PANEL_HEIGHT + below
-    figure = Figure(figsize=(FIGURE_WIDTH, height), dpi=100)
+    figure = figure_class()(figsize=(FIGURE_WIDTH, height), dpi=100)
     _draw_title(figure, height, title, inspection.characters)
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[height - below, below], hspace=0).flat
     top = 1 - TITLE_HEIGHT / (height - below)
