@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
-from charlm.errors import SpecError
+from charlm.errors import SpecError, UnsuitableError
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import SHAPES
 from charlm.text.batches import windows_per_epoch
@@ -164,10 +164,10 @@ def training_length(characters: int, val_fraction: float, val_limit: int) -> int
 
 
 def steps_per_epoch(spec: TrainSpec, training_characters: int) -> int:
-    """Updates per epoch. Raises SpecError for a text that does not fill one window."""
+    """Updates per epoch. Raises UnsuitableError for a text that does not fill one window."""
     count = windows_per_epoch(training_characters, spec.window, spec.batch)
     if count < 1:
-        raise SpecError(
+        raise UnsuitableError(
             f"a batch of {spec.batch} windows of {spec.window} steps is more than {training_characters} characters to "
             "train on: start a new run with a smaller --batch or --window"
         )

@@ -5,6 +5,8 @@ Every message is one line: what was expected, what came, and the next move.
 
 from __future__ import annotations
 
+import shlex
+
 MOST_QUOTED = 200  # characters
 
 
@@ -18,6 +20,28 @@ def in_short(value: object) -> str:
     return line if len(line) <= MOST_QUOTED else line[: MOST_QUOTED - 3] + "..."
 
 
+def in_shell(argument: object) -> str:
+    """An argument of a command in a message, as one types it: quoted if necessary.
+
+    A name with unprintable characters has their bytes in $'...', which bash and zsh read.
+    """
+    try:
+        data = str(argument).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate that is not a byte of a file name
+        data = str(argument).encode("utf-8", "surrogatepass")
+    text = data.decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return shlex.quote(text)
+    quoted = "".join(map(_in_dollar_quotes, text))
+    return f"$'{quoted}'"
+
+
+def _in_dollar_quotes(character: str) -> str:
+    if character.isprintable():
+        return f"\\{character}" if character in "'\\" else character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
 class CharlmError(Exception):
     """The base class of all errors that charlm raises on purpose.
 
@@ -28,9 +52,15 @@ class CharlmError(Exception):
 
 
 class SpecError(CharlmError):
-    """A size, rate or option is outside its valid range: a usage error on the command line."""
+    """A size, rate or option is outside its valid range: an error of usage."""
 
     exit_code = 2
+
+
+class UnsuitableError(SpecError):
+    """A size or option is possible, but not with this text, this model or this machine."""
+
+    exit_code = 1
 
 
 class CorpusError(CharlmError):

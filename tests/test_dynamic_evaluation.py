@@ -117,7 +117,7 @@ def test_a_divergence_is_an_error() -> None:
         list(surprisals(DynamicEvaluation(model, params, 0, 1.0), VOCABULARY, ["abcabcdefé\n" * 20]))
 
 
-@pytest.mark.parametrize("rate", [-1.0, -1e-9, 101.0, 1e300, math.inf, math.nan])
+@pytest.mark.parametrize("rate", [-1.0, -1e-9, 2.01, 5.0, 101.0, 1e300, math.inf, math.nan])
 def test_impossible_rates(rate: float) -> None:
     """Law: refused, with a rate that is usual."""
     with pytest.raises(SpecError, match="usual"):

@@ -91,10 +91,10 @@ def test_a_run_that_fits_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_more_than_any_machine_has(
     options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Law: refused at once, in one line that names the sizes."""
+    """Law: refused at once, in one line that names the sizes: a usage error, whatever the machine."""
     monkeypatch.chdir(tmp_path)
     done = command_line(capsys, "train", LANTERNS, "--steps", 1, *options.split())
-    assert done.is_clear_error(1) and "parameters" in done.err
+    assert done.is_clear_error(2) and "parameters" in done.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -198,6 +198,8 @@ def test_without_a_home_there_is_no_remark(tmp_path: Path) -> None:
     """Law: where matplotlib has no place for its cache, the picture is drawn all the same, without a word."""
     (tmp_path / "file").write_text("")
     home = str(tmp_path / "file" / "home")  # cannot be made, by no user
-    changes = {"HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home, "MPLCONFIGDIR": ""}
-    done = charlm_process("plot", trained_run(), "-o", "loss.png", cwd=tmp_path, **changes)
+    arguments = "plot", trained_run(), "-o", "loss.png"
+    done = charlm_process(
+        *arguments, cwd=tmp_path, HOME=home, XDG_CONFIG_HOME=home, XDG_CACHE_HOME=home, MPLCONFIGDIR=""
+    )
     assert (done.code, done.err) == (0, "") and (tmp_path / "loss.png").stat().st_size > 1000

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from charlm import CharlmError, __version__
-from charlm.cli.streams import drop_unwritten, prepare_streams
+from charlm.cli.streams import drop_unwritten, echo, prepare_streams
 
 COMMANDS = {
     "train": "Train a model on a text.",
@@ -104,21 +104,27 @@ def _exit_code(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:  # usage errors are 2
-        error.show()
+        _show(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Stopped.", err=True)
+        echo("Stopped.", err=True)
         return STOPPED_BY_CTRL_C
     except (CharlmError, OSError, MemoryError) as error:
         if debug.get("debug"):
             traceback.print_exc()
-        click.echo(f"charlm: {_one_line(error)}", err=True)
+        echo(f"charlm: {_one_line(error)}", err=True)
         return int(getattr(error, "exit_code", 1))
     return 0
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
+
+
+def _show(error: click.ClickException) -> None:
+    if isinstance(error, click.UsageError) and error.ctx:
+        echo(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
+    echo(f"Error: {' '.join(error.format_message().split())}", err=True)
 
 
 def _one_line(error: BaseException) -> str:

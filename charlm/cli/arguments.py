@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from charlm import TrainedModel, is_run, newest_run
+from charlm.cli.streams import echo
 
 
 def as_utf8(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -27,7 +28,7 @@ def unescaped(option: str, text: str) -> str:
     """A text in which \\n is a line end, \\t a tab and \\\\ one backslash; if it has any, this is said on stderr."""
     found = re.sub(r"\\([nt\\])", lambda match: {"n": "\n", "t": "\t", "\\": "\\"}[match[1]], text)
     if found != text:
-        click.echo(f"{option} is read as {found!r}: \\n is a line end, \\t a tab, \\\\ a backslash", err=True)
+        echo(f"{option} is read as {found!r}: \\n is a line end, \\t a tab, \\\\ a backslash", err=True)
     return found
 
 
@@ -36,7 +37,7 @@ def run_or_newest(target: str | Path | None) -> Path:
     if target is not None:
         return Path(target)
     path = newest_run()
-    click.echo(f"Using the newest run, {path}", err=True)
+    echo(f"Using the newest run, {path}", err=True)
     return path
 
 
@@ -91,7 +92,7 @@ mix_option = click.option(
 def show_warning(model: TrainedModel) -> None:
     """Print to stderr what is wrong with a model, if anything."""
     if model.warning:
-        click.echo(model.warning, err=True)
+        echo(model.warning, err=True)
 
 
 def show_mix(model: TrainedModel) -> None:
@@ -109,4 +110,4 @@ def show_mix(model: TrainedModel) -> None:
             f"on the validation part {mix.network_nats:.3f} and {mix.ngram_nats:.3f} nats per character, together "
             f"{mix.nats:.3f}"
         )
-    click.echo(message, err=True)
+    echo(message, err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,8 @@ import click
 
 from charlm import Run, load, summary, verdict
 from charlm.cli.arguments import run_or_newest
+from charlm.cli.screen import json_line
+from charlm.cli.streams import echo
 
 
 @click.command("info", short_help="Show a run: sizes, vocabulary, where it stands.")
@@ -25,10 +26,10 @@ def command(run: str | None, as_json: bool) -> None:
     path = run_or_newest(run)
     facts = _checkpoint_facts(path) if path.is_file() else _run_facts(Run.open(path))
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        echo(json_line(facts))
         return
     for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' '):>16}  {_shown(value)}")
+        echo(f"{name.replace('_', ' '):>16}  {_shown(value)}")
 
 
 def _run_facts(run: Run) -> dict[str, Any]:

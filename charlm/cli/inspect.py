@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from itertools import chain
 from typing import Any
@@ -12,7 +11,8 @@ import click
 from charlm import Inspection, InspectionFile, clean_up_notes, load, read_texts
 from charlm.analysis.inspection import MOST_UNITS, SHOWN_UNITS
 from charlm.cli.arguments import how_to_read, reading_options, run_and_files, show_warning
-from charlm.cli.streams import stdin_is_empty
+from charlm.cli.screen import json_line
+from charlm.cli.streams import echo, stdin_is_empty
 
 
 @click.command("inspect", short_help="Show what the hidden units of a model follow.")
@@ -51,20 +51,20 @@ def command(
     inspection = model.inspect(chain.from_iterable(texts), units)
     _show(inspection, as_json)
     if inspection.warning:
-        click.echo(inspection.warning, err=True)
-    click.echo(file.write(inspection, model.name, texts[0].source if len(texts) == 1 else files[0]), err=True)
+        echo(inspection.warning, err=True)
+    echo(file.write(inspection, model.name, texts[0].source if len(texts) == 1 else files[0]), err=True)
     for note in clean_up_notes(texts):
-        click.echo(note, err=True)
+        echo(note, err=True)
 
 
 def _show(inspection: Inspection, as_json: bool) -> None:
     if not as_json and inspection.units:
-        click.echo(f"{'r':>6}  {'unit':<14}  follows")
+        echo(f"{'r':>6}  {'unit':<14}  follows")
     for unit in inspection.units:
         if as_json:
             record: dict[str, Any] = {"layer": unit.layer, "unit": unit.number, "feature": unit.feature}
-            click.echo(json.dumps(record | {"correlation": unit.correlation}))
+            echo(json_line(record | {"correlation": unit.correlation}))
         else:
-            click.echo(f"{unit.correlation:>+6.2f}  {unit.name:<14}  {unit.feature}")
+            echo(f"{unit.correlation:>+6.2f}  {unit.name:<14}  {unit.feature}")
     for gate in () if as_json else inspection.gates:
-        click.echo(f"layer{gate.layer} gate {gate.name}: {gate.shut:.0%} below 0.1, {gate.open:.0%} above 0.9")
+        echo(f"layer{gate.layer} gate {gate.name}: {gate.shut:.0%} below 0.1, {gate.open:.0%} above 0.9")

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from charlm import plot, terminal_curve
 from charlm.cli.arguments import run_or_newest
-from charlm.cli.streams import shows
+from charlm.cli.streams import echo, shows
 from charlm.plotting.curves import AXES, AXIS
 from charlm.plotting.terminal import ASCII, BLOCKS, COLUMNS
 
@@ -37,13 +37,13 @@ def command(ctx: click.Context, /, runs: tuple[str, ...], output: str, against: 
     paths = [run_or_newest(run) for run in runs or (None,)]
     if not terminal:
         plot(paths, output, against=against)
-        click.echo(f"Wrote {output}")
+        echo(f"Wrote {output}")
         return
     if ctx.get_parameter_source("output") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--terminal writes no picture: leave --output out, or call charlm plot twice")
     curves = [curve_of(path, against) for path in paths]
     for path, curve in zip(paths, curves, strict=True):
-        click.echo((f"{path}\n" if len(paths) > 1 else "") + curve, nl=False)
+        echo((f"{path}\n" if len(paths) > 1 else "") + curve, nl=False)
 
 
 def curve_of(run: str | Path, against: str = AXIS) -> str:

@@ -7,10 +7,10 @@ import time
 from types import TracebackType
 from typing import Any
 
-import click
 from tqdm import tqdm
 
 from charlm import Corpus, Progress, Run, load, plot
+from charlm.cli.streams import bar_stream, echo
 from charlm.training.forecast import Forecast
 
 BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -55,18 +55,17 @@ class Watcher:
             self._bar.update(0)
         if progress.rollbacks > self._rollbacks:
             self._rollbacks = progress.rollbacks
-            tqdm.write(
+            _write(
                 f"The loss exploded: went back to the best checkpoint (now at step {progress.step:,}) and halved "
-                f"the learning rate, {_times(progress.rollbacks)} so far",
-                file=sys.stderr,
+                f"the learning rate, {_times(progress.rollbacks)} so far"
             )
         if self._forecast and (correction := self._forecast.correction(progress)):
-            tqdm.write(correction, file=sys.stderr)
+            _write(correction)
         if not progress.evaluated:
             return
         if not self.quiet:
             if not self._in_terminal:
-                click.echo(_line(progress), err=True)
+                echo(_line(progress), err=True)
             self._show_sample()
         if time.monotonic() - self._drawn > self._drawing / DRAWING_SHARE:
             self._draw()
@@ -75,14 +74,14 @@ class Watcher:
         """Print the size of the text; not before the first update, since training may be refused."""
         corpus = self.corpus
         if not self.quiet:
-            click.echo(
+            echo(
                 f"{corpus.name}: {len(corpus.ids):,} characters, a vocabulary of {len(corpus.vocabulary)}. "
                 f"The run is in {self.run.path}",
                 err=True,
             )
         hidden = self.quiet or not self._in_terminal
         self._bar = tqdm(
-            total=1.0, initial=progress.share, bar_format=BAR, file=sys.stderr, disable=hidden, dynamic_ncols=True
+            total=1.0, initial=progress.share, bar_format=BAR, file=bar_stream(), disable=hidden, dynamic_ncols=True
         )
 
     def _draw(self) -> None:
@@ -98,7 +97,13 @@ class Watcher:
         else:
             text = "".join(model.sample(length=SAMPLE_LENGTH))
         indented = "\n".join(f"  | {line}" for line in text.strip().split("\n")[:SAMPLE_LINES])
-        tqdm.write(f"{indented}\n", file=sys.stderr)
+        _write(f"{indented}\n")
+
+
+def _write(text: str) -> None:
+    """Print above the bar."""
+    with tqdm.external_write_mode(bar_stream()):
+        echo(text, err=True)
 
 
 def _figures(progress: Progress) -> str:

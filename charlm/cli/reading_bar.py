@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from charlm.cli.streams import bar_stream
+
 DELAY = 0.5  # seconds before the bar appears
 
 
@@ -18,7 +20,7 @@ def reading_bar(quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
         desc="Reading the text",
         unit="B",
         unit_scale=True,
-        file=sys.stderr,
+        file=bar_stream(),
         disable=quiet or not sys.stderr.isatty(),
         delay=DELAY,
         leave=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sys
 import time
@@ -27,6 +26,8 @@ from charlm import (
 )
 from charlm.analysis.memorisation import SPAN
 from charlm.cli.arguments import as_utf8, encoding_option, mix_option, run_or_newest, show_mix, show_warning, unescaped
+from charlm.cli.screen import json_line
+from charlm.cli.streams import echo
 
 MOST_SHOWN = 80  # characters of the longest copy
 FLUSH_SECONDS = 0.03  # flushing every character would take longer than generating it
@@ -134,7 +135,7 @@ def command(
     _show_unknown(model, seed, stop or "")
     if rng_seed is None:
         rng_seed = secrets.randbelow(2**32)
-        click.echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)
+        echo(f"Random seed {rng_seed} (--rng-seed {rng_seed} gives this sample again)", err=True)
 
     def is_new(sample: str) -> bool:
         assert text is not None
@@ -156,7 +157,7 @@ def _show_unknown(model: TrainedModel, seed: str, stop: str) -> None:
         unseen = Unseen(model.vocabulary)
         unseen.add(text)
         if unseen.characters:
-            click.echo(f"The model never saw {unseen.names}: {means}", err=True)
+            echo(f"The model never saw {unseen.names}: {means}", err=True)
 
 
 def _write(model: TrainedModel, seed: str, spec: SampleSpec, rng_seed: int, numbers: range) -> list[Sample]:
@@ -172,7 +173,7 @@ def _text_of(path: str, seed: str, encoding: str | None) -> str:
     if not found:
         raise click.UsageError(f"{text.source} is empty: put the text to continue there, or leave out --seed-file")
     for note in clean_up_notes([text]):
-        click.echo(note, err=True)
+        echo(note, err=True)
     return found
 
 
@@ -202,9 +203,9 @@ def _show_all(
         lines += is_line
         if as_json:
             record = {"text": text, "seed": seed, "rng_seed": rng_seed, "number": sample.number, "ended": sample.ended}
-            click.echo(json.dumps(record | _figures(found, is_line), ensure_ascii=False))
+            echo(json_line(record | _figures(found, is_line)))
             continue
-        click.echo(text, nl=not text.endswith("\n"))
+        echo(text, nl=not text.endswith("\n"))
         if found:
             _show_novelty(found)
     if learned_from and not as_json:
@@ -233,9 +234,7 @@ def _figures(found: Novelty | None, is_line: bool) -> dict[str, Any]:
 def _show_lines(lines: int, samples: int) -> None:
     """Print to stderr how many samples are lines of the text; of a single sample only if it is one."""
     if lines or samples > 1:
-        click.echo(
-            f"{lines:,} of {samples:,} samples {'is a line' if lines == 1 else 'are lines'} of the text", err=True
-        )
+        echo(f"{lines:,} of {samples:,} samples {'is a line' if lines == 1 else 'are lines'} of the text", err=True)
 
 
 def _show_novelty(found: Novelty) -> None:
@@ -244,4 +243,4 @@ def _show_novelty(found: Novelty) -> None:
     if len(copied) > MOST_SHOWN:
         copied = f"{copied[: MOST_SHOWN - 4]}...{copied[-1]}"
     new = "" if found.share is None else f"; {found.share:.0%} of its runs of {SPAN} characters are new"
-    click.echo(f"Longest run copied from the training text: {len(found.copied):,} characters, {copied}{new}", err=True)
+    echo(f"Longest run copied from the training text: {len(found.copied):,} characters, {copied}{new}", err=True)

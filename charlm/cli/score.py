@@ -10,7 +10,7 @@ import click
 from charlm import SurprisalPage, Text, Unseen, clean_up_notes, entries, load, ranked, read_texts
 from charlm.cli.arguments import how_to_read, mix_option, reading_options, run_and_files, show_mix, show_warning
 from charlm.cli.score_report import show_list, show_total
-from charlm.cli.streams import stdin_is_empty
+from charlm.cli.streams import echo, stdin_is_empty
 from charlm.predict.dynamic_evaluation import MOST_RATE, USUAL_RATE
 from charlm.scoring.ranking import MEASURES
 from charlm.scoring.units import RESETS_OF_STATE, UNITS
@@ -50,7 +50,7 @@ from charlm.scoring.units import RESETS_OF_STATE, UNITS
     type=click.FloatRange(min=0, max=MOST_RATE, min_open=True),
     metavar="RATE",
     help="Also show the result of dynamic evaluation: the model learns from what it has scored, at this learning rate; "
-    f"{USUAL_RATE:g} is usual. The model file does not change.",
+    f"{USUAL_RATE:g} is usual, {MOST_RATE:g} the most. The model file does not change.",
 )
 @mix_option
 @reading_options
@@ -94,6 +94,8 @@ def command(
         raise click.UsageError("--top, --sort, --above and --below select files, lines or characters: add --per")
     if by == "worst" and per != "line":
         raise click.UsageError("--by worst selects lines: add --per line")
+    if above is not None and below is not None and above >= below:
+        raise click.UsageError(f"nothing is above {above:g} and below {below:g}: give --above less than --below")
     if adapt and reset == "line":
         raise click.UsageError("--adapt learns across lines: leave out --reset line")
     if adapt and html:
@@ -114,10 +116,10 @@ def command(
     else:
         show_list(ranked(found, by=by, top=top, sort=sort, above=above, below=below), per, by, as_json)
     if page:
-        click.echo(page.write(model, reset=reset), err=True)
+        echo(page.write(model, reset=reset), err=True)
     show_mix(model)
     for note in filter(None, [*clean_up_notes(texts.seen), str(unseen)]):
-        click.echo(note, err=True)
+        echo(note, err=True)
 
 
 class _Kept:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
-import click
-
 from charlm import CharlmError, Entry, Score
-from charlm.cli.screen import cut, cut_left, harmless, screen_width
+from charlm.cli.screen import cut, cut_left, harmless, json_line, screen_width
+from charlm.cli.streams import echo
 
 SOURCE_SHARE = 3  # in a terminal a file's name takes at most a third of a row, and leaves room for the text
 
@@ -23,18 +21,16 @@ def show_total(found: Iterable[Entry], as_json: bool) -> None:
     if not total.characters:
         raise CharlmError("the text is empty, so there is nothing to score: give a text of at least one character")
     if as_json:
-        click.echo(json.dumps(_figures(total) | ({"adapted": _figures(adapted)} if adapted else {})))
+        echo(json_line(_figures(total) | ({"adapted": _figures(adapted)} if adapted else {})))
         return
-    click.echo(f"{total.characters:>14,} characters")
-    click.echo(f"{total.nats:>14,.1f} nats           {total.bits:>14,.1f} bits")
-    click.echo(f"{total.nats_per_char:>14.4f} nats per char  {total.bits_per_char:>14.4f} bits per char")
-    click.echo(f"{total.perplexity:>14.3f} perplexity")
+    echo(f"{total.characters:>14,} characters")
+    echo(f"{total.nats:>14,.1f} nats           {total.bits:>14,.1f} bits")
+    echo(f"{total.nats_per_char:>14.4f} nats per char  {total.bits_per_char:>14.4f} bits per char")
+    echo(f"{total.perplexity:>14.3f} perplexity")
     if adapted:
         gained = total.bits_per_char - adapted.bits_per_char
-        click.echo(
-            f"{adapted.nats_per_char:>14.4f} nats per char  {adapted.bits_per_char:>14.4f} bits per char, adapting"
-        )
-        click.echo(f"{abs(gained):>14.4f} bits per char {'gained' if gained >= 0 else 'lost'} by adapting")
+        echo(f"{adapted.nats_per_char:>14.4f} nats per char  {adapted.bits_per_char:>14.4f} bits per char, adapting")
+        echo(f"{abs(gained):>14.4f} bits per char {'gained' if gained >= 0 else 'lost'} by adapting")
 
 
 def show_list(found: Iterable[Entry], per: str, by: str, as_json: bool) -> None:
@@ -42,11 +38,11 @@ def show_list(found: Iterable[Entry], per: str, by: str, as_json: bool) -> None:
     width = screen_width()
     for number, entry in enumerate(found):
         if as_json:
-            click.echo(json.dumps(_record(entry), ensure_ascii=width is not None))
+            echo(json_line(_record(entry)))
             continue
         if number == 0:
-            click.echo(_heading(per, by, entry.adapted is not None))
-        click.echo(_row(entry, per, by, width))
+            echo(_heading(per, by, entry.adapted is not None))
+        echo(_row(entry, per, by, width))
 
 
 def _heading(per: str, by: str, adapting: bool) -> str:

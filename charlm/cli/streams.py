@@ -1,4 +1,7 @@
-"""Standard input, output and error as the command line needs them: open, in UTF-8, and closed without a message."""
+"""Standard input, output and error as the command line needs them: open, in UTF-8, and closed without a message.
+
+Whatever is written to a terminal goes through `charlm.cli.screen.for_terminal`: texts, names, messages, tracebacks.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
+
+from charlm.cli.screen import for_terminal
 
 FILE_NAMES = "charlm-file-names"
 
@@ -26,6 +31,22 @@ def prepare_streams() -> None:
     _encoding_of_stdout = sys.stdout.encoding or "utf-8"
     for stream in (sys.stdout, sys.stderr):
         _encode_as_utf8(stream)
+    sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr)
+
+
+def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print to standard output or, with `err`, to standard error. A pipe gets the text as it is.
+
+    (`click.echo` would remove colours from a text that goes into a pipe.)
+    """
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{text}\n" if nl else str(text))
+    stream.flush()
+
+
+def bar_stream() -> IO[str]:
+    """Standard error for a progress bar, whose carriage returns a terminal obeys; charlm's own text only."""
+    return sys.stderr.unguarded if isinstance(sys.stderr, _Terminal) else sys.stderr
 
 
 def shows(text: str) -> bool:
@@ -60,6 +81,24 @@ class _Unfailing(io.FileIO):
             return super().write(data)
         except OSError:
             return len(data)
+
+
+class _Terminal(io.TextIOWrapper):
+    """A stream to a terminal: what is unprintable is shown, not sent. unguarded: the stream as it was."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        super().__init__(stream.buffer, "utf-8", FILE_NAMES, line_buffering=True, write_through=True)
+        self.unguarded = stream
+
+    def write(self, text: str) -> int:
+        super().write(for_terminal(text))
+        return len(text)
+
+
+def _guarded(stream: Any) -> Any:
+    """The stream to print to: another one for a terminal."""
+    is_open = isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Terminal)
+    return _Terminal(stream) if is_open and stream.isatty() else stream
 
 
 def _replace_closed() -> None:

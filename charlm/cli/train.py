@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from contextlib import closing, nullcontext, suppress
 from typing import Any
@@ -14,9 +13,11 @@ from charlm import ModelSpec, Progress, TrainSpec, Workers, blas_threads, ending
 from charlm.cli.arguments import how_to_read, reading_options
 from charlm.cli.interrupts import Interrupts
 from charlm.cli.progress import Watcher
+from charlm.cli.streams import echo
 from charlm.cli.train_report import show_json, show_result
 from charlm.cli.train_setup import BUDGET, NETWORK, Setup, refuse_without_effect, resume_run, start_run, starting_model
 from charlm.config import EVALUATIONS, MOST_EVALUATION
+from charlm.errors import in_shell
 from charlm.nn.cells import ACTIVATIONS, CELLS, RESETS
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import SHAPES
@@ -326,7 +327,7 @@ def _train(setup: Setup, workers: Workers | None, threads: int | None, quiet: bo
     """Train and show progress until the budget is used up; at a signal, save and exit."""
     run, corpus, notes, forecast = setup
     for note in [*corpus.notes, *notes]:
-        click.echo(note, err=True)
+        echo(note, err=True)
     progress: Progress | None = None
     stopped_by: int | None = None
     with (
@@ -342,9 +343,9 @@ def _train(setup: Setup, workers: Workers | None, threads: int | None, quiet: bo
     if stopped_by:
         with suppress(BrokenPipeError):  # the same Ctrl-C may have ended the reader
             again = ["charlm", "train", "--resume", str(run.path), *(["--threads", str(threads)] if threads else [])]
-            click.echo(f"Stopped and saved. Go on with: {shlex.join(again)}", err=True)
+            echo(f"Stopped and saved. Go on with: {' '.join(map(in_shell, again))}", err=True)
         sys.exit(128 + stopped_by)
     if sentence := ending(run):
-        click.echo(sentence, err=True)
+        echo(sentence, err=True)
     elif progress is None:
-        click.echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)
+        echo(f"{run.path} has used its whole budget: give a larger --minutes, --steps or --epochs", err=True)

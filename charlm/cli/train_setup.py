@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from charlm import (
     resume_notes,
 )
 from charlm.cli.reading_bar import reading_bar
+from charlm.errors import in_shell
 from charlm.nn.cells import CELLS
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.training.auto_config import PRESETS
@@ -181,7 +181,7 @@ def _refuse_what_a_run_keeps(run: Run, sources: tuple[str, ...], typed: set[str]
     for name in sorted(typed - {"sources", "resume", "as_json", "quiet"}):
         command += _as_typed(name, settings[name])
     result = "starts a new run from its model" if keeps_model else "makes a new run"
-    raise click.UsageError(f"--resume cannot change {names}: {shlex.join(command)} {result}")
+    raise click.UsageError(f"--resume cannot change {names}: {' '.join(map(in_shell, command))} {result}")
 
 
 def _as_typed(name: str, value: Any) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from charlm.arrays import Buffers, Flags, Floats, Ids, NamedArrays
-from charlm.errors import SpecError
+from charlm.errors import SpecError, UnsuitableError
 from charlm.nn.bidirectional import DIRECTIONS
 from charlm.nn.cells import ACTIVATIONS, CELLS, OPTIONS, RESETS, make_cell
 from charlm.nn.embedding import sum_rows_by_id
@@ -134,9 +134,9 @@ class CharLM:
         return self.stack.causal
 
     def require_causal(self) -> None:
-        """Raise SpecError for a network that reads the characters it is to predict."""
+        """Raise UnsuitableError for a network that reads the characters it is to predict."""
         if not self.causal:
-            raise SpecError(
+            raise UnsuitableError(
                 "a bidirectional network has read the character that it is to predict, so it can neither be trained "
                 "to predict the next one, nor score, nor sample: set bidirectional to false, or see charlm.nn.sequence"
             )

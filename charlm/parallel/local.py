@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from charlm.arrays import Floats
-from charlm.errors import SpecError, WorkerError
+from charlm.errors import SpecError, UnsuitableError, WorkerError
 from charlm.parallel.blas import limit_blas
 from charlm.parallel.workers import ReleasedError, Value, Workers
 
@@ -215,7 +215,7 @@ def start(count: int, threads: int, module: str) -> Workers:
     if count == 1:
         return Workers()
     if os.name != "posix":
-        raise SpecError(f"{count} workers need a POSIX system, which this is not: use --workers 1")
+        raise UnsuitableError(f"{count} workers need a POSIX system, which this is not: use --workers 1")
     return StartedWorkers(count, threads, module)
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from charlm.arrays import Floats
-from charlm.errors import CharlmError, SpecError
+from charlm.errors import CharlmError, UnsuitableError
 from charlm.parallel.workers import ReleasedError, Value, Workers
 
 FLUSH_SECONDS = 0.5  # in which the launcher passes an error message on; an aborted job's output may be lost
@@ -24,7 +24,7 @@ class MPIWorkers(Workers):
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
-            raise SpecError(
+            raise UnsuitableError(
                 f"--workers mpi needs mpi4py and an MPI library ({error}): pip install mpi4py mpich"
             ) from None
         self._in_place = MPI.IN_PLACE
@@ -89,7 +89,7 @@ class MPIWorkers(Workers):
 def mpi_workers() -> Iterator[MPIWorkers]:
     """The ranks of this job. If one of them fails, all end: the others would wait for it for ever.
 
-    Raises SpecError without MPI.
+    Raises UnsuitableError without MPI.
     """
     workers = MPIWorkers()
     if workers.rank:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.errors import RunError
+from charlm.errors import RunError, in_shell
 from charlm.files.atomic import write_atomic
 from charlm.files.strict_json import parse_json
 from charlm.files.tensors import checksum, packed, read_header, read_tensors, reason_of
@@ -40,7 +40,7 @@ def load_ngram(path: Path, V: int, start: int) -> NGram:
     Raises RunError for anything else, StorageError where the disk refuses.
     """
     if not path.is_file():
-        raise RunError(f"no n-gram at {path}: charlm train --resume {path.parent} makes it")
+        raise RunError(f"no n-gram at {path}: charlm train --resume {in_shell(path.parent)} makes it")
     try:
         text, header = read_header(path, KEY, "make it readable")
         if text is None:

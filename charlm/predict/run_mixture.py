@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from charlm.corpus.corpus import Corpus
-from charlm.errors import CharlmError, RunError
+from charlm.errors import CharlmError, RunError, in_shell
 from charlm.predict.mixture import best_weight, mixed_nats
 from charlm.predict.network import Network
 from charlm.predict.ngram import NGram, best_ngram
@@ -69,7 +69,7 @@ def mixture_for(run: Run, checkpoint: Checkpoint) -> tuple[NGram, Mix]:
         missing = run.ngram_path.name if mix else "weight for its n-gram"
         raise RunError(
             f"{run.path} has no {missing} yet, and its text cannot be read ({error}); "
-            f"charlm train --resume {run.path} makes it"
+            f"charlm train --resume {in_shell(run.path)} makes it"
         ) from None
     ngram = ngram or measure_ngram(run, corpus)[0]
     return ngram, _fit(checkpoint, ngram, corpus.split(run.spec)[1])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from charlm.errors import RunError
+from charlm.errors import RunError, in_shell
 from charlm.files.atomic import storage_errors
 from charlm.runs.config import CONFIG, is_run
 from charlm.runs.run import Run
@@ -58,7 +58,7 @@ def checkpoint_path(target: str | Path | None = None) -> Path:
     for checkpoint in (run.best_path, run.last_path):
         if checkpoint.exists():
             return checkpoint
-    raise RunError(f"{path} has no checkpoint yet: go on with charlm train --resume {path}")
+    raise RunError(f"{path} has no checkpoint yet: go on with charlm train --resume {in_shell(path)}")
 
 
 def containing_run(checkpoint: Path) -> Run | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from typing import Any
 from charlm.config import TrainSpec, training_length
 from charlm.corpus.corpus import Corpus, read_corpus
 from charlm.corpus.reader import STANDARD_INPUT
-from charlm.errors import CheckpointError, CorpusError, RunError, SpecError, StorageError, in_short
+from charlm.errors import CheckpointError, CorpusError, RunError, SpecError, StorageError, in_shell, in_short
 from charlm.files.atomic import TEMPORARY_FILES, storage_errors, write_atomic
 from charlm.files.lock import LOCK, exclusive_lock
 from charlm.nn.model import ModelSpec
@@ -143,7 +142,7 @@ class Run:
         """Raise CorpusError if a corpus is not this run's, or was read without `known`."""
         expected, came = self.config["corpus"]["sha256"], corpus.sha256
         if came != expected:
-            texts = " ".join(map(shlex.quote, corpus.sources[:MOST_NAMED]))
+            texts = " ".join(map(in_shell, corpus.sources[:MOST_NAMED]))
             more = " ..." if len(corpus.sources) > MOST_NAMED else ""
             way_out = f"charlm train {texts}{more} --from {self._typed} trains on it, starting from this model"
             if corpus.begins_with(self.config["corpus"]["characters"], expected):
@@ -259,7 +258,7 @@ class Run:
     @property
     def _typed(self) -> str:
         """The path as it is typed in a shell."""
-        return shlex.quote(str(self.path))
+        return in_shell(self.path)
 
     def _misfit(self, error: Exception) -> RunError:
         made = self.config.get("charlm")

@@ -25,7 +25,7 @@ def ranked(
 
     by: "mean", bits per character of all characters; or "worst", of the tenth that cost most (lines only).
     top: the so many most surprising, at bounded memory. sort: all, sorted; they are held in memory. above, below:
-    bounds in bits per character, exclusive. Raises SpecError.
+    bounds in bits per character, exclusive, the first less than the second. Raises SpecError.
     """
     if by not in MEASURES:
         raise SpecError(f"by must be one of {', '.join(MEASURES)}, not {by!r}")
@@ -33,6 +33,8 @@ def ranked(
         raise SpecError(f"no number is above {above:g} and below {below:g}: exchange the two, or leave one out")
     if top is not None and top < 1:
         raise SpecError(f"top must be a whole number of at least 1, not {top}")
+    if above is not None and below is not None and above >= below:
+        raise SpecError(f"nothing is above {above:g} and below {below:g}: above must be less than below")
 
     def measure(entry: Entry) -> float:
         score = entry.worst if by == "worst" else entry.score

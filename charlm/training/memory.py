@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from charlm.config import TrainSpec
-from charlm.errors import SpecError
+from charlm.errors import UnsuitableError
 from charlm.nn.model import ModelSpec, make_stack
 from charlm.optim.optimizers import OPTIMIZERS
 
@@ -21,11 +21,11 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def require_memory_for(model: ModelSpec, spec: TrainSpec, available: int | None = None) -> None:
-    """Raise SpecError if training needs more memory than is available (bytes, by default `available_bytes()`)."""
+    """Raise UnsuitableError if training needs more memory than is available (bytes, by default `available_bytes()`)."""
     needed = training_bytes(model, spec)
     available = available_bytes() if available is None else available
     if available is not None and needed > available:
-        raise SpecError(
+        raise UnsuitableError(
             f"training needs at least {needed / 2**30:,.1f} GB of memory; {available / 2**30:,.1f} GB are available: "
             "use a smaller --hidden, --layers, --batch or --window"
         )
