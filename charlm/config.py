@@ -51,6 +51,8 @@ class TrainSpec:
     REDUCTIONS: ClassVar = ("mean", "sum")
     PRECISIONS: ClassVar = ("float32", "float64")
     VALIDATIONS: ClassVar = ("tail", "blocks", "records", "files")
+    EVALUATIONS: ClassVar = EVALUATIONS
+    MOST_EVALUATION: ClassVar = MOST_EVALUATION
 
     batch: int = 32
     window: int = 100

@@ -608,7 +608,14 @@ def test_it_starts_at_once(program: str) -> None:
     check += "('numpy', 'matplotlib', 'safetensors', 'tqdm', 'charlm')))"
     done = subprocess.run([sys.executable, "-c", program + check], capture_output=True, text=True, timeout=30)
     loaded = set(done.stdout.split("LOADED ")[1].split())
-    assert loaded <= {"charlm", "charlm.cli", "charlm.cli.streams", "charlm.errors", "charlm.version"}
+    assert loaded <= {
+        "charlm",
+        "charlm.cli",
+        "charlm.cli.screen",
+        "charlm.cli.streams",
+        "charlm.errors",
+        "charlm.version",
+    }
 
 
 def test_no_public_name_is_that_of_a_module() -> None:

@@ -33,7 +33,7 @@ from charlm.cli.progress import Watcher
 from charlm.cli.train_setup import WITH_RESUME
 from charlm.plotting.loss import plot
 from charlm.sampling import sample as sampling
-from charlm.sampling.sample import choose
+from charlm.sampling.sample import Sample, choose
 from charlm.trained_model import TrainedModel
 from charlm.training import auto_config
 from charlm.training.cost_model import work_per_second
@@ -207,7 +207,7 @@ def press_ctrl_c_in_time(patch: pytest.MonkeyPatch) -> None:
         shown(watcher, progress)
         count("updates")
 
-    def samples(model: TrainedModel, *arguments: Any, **choices: Any) -> list[str]:
+    def samples(model: TrainedModel, *arguments: Any, **choices: Any) -> list[Sample]:
         count("samples")
         return many(model, *arguments, **choices)
 
@@ -215,7 +215,7 @@ def press_ctrl_c_in_time(patch: pytest.MonkeyPatch) -> None:
         count("characters")
         return choose(*arguments)
 
-    shown, many = Watcher.show, TrainedModel.samples
+    shown, many = Watcher.show, TrainedModel.numbered_samples
     patch.setattr(Watcher, shown.__name__, show)
     patch.setattr(sampling, choose.__name__, chosen)
     patch.setattr(TrainedModel, many.__name__, samples)

@@ -16,7 +16,6 @@ from charlm.cli.progress import Watcher
 from charlm.cli.streams import echo
 from charlm.cli.train_report import show_json, show_result
 from charlm.cli.train_setup import BUDGET, NETWORK, Setup, refuse_without_effect, resume_run, start_run, starting_model
-from charlm.config import EVALUATIONS, MOST_EVALUATION
 from charlm.errors import in_shell
 from charlm.nn.cells import ACTIVATIONS, CELLS, RESETS
 from charlm.optim.optimizers import OPTIMIZERS
@@ -178,8 +177,8 @@ def _window(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     "--evaluate-every",
     type=int,
     metavar="N",
-    help=f"Updates between two evaluations.  [default: {EVALUATIONS} evaluations in all, or fewer, so that they take "
-    f"at most {MOST_EVALUATION:.0%} of the time]",
+    help=f"Updates between two evaluations.  [default: {TrainSpec.EVALUATIONS} evaluations in all, or fewer, so that they take "
+    f"at most {TrainSpec.MOST_EVALUATION:.0%} of the time]",
 )
 @click.option(
     "--keep",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from charlm.config import TrainSpec, steps_per_epoch, training_budget
 from charlm.corpus.corpus import Corpus
 from charlm.corpus.reader import STANDARD_INPUT
-from charlm.errors import SpecError, in_short
+from charlm.errors import SpecError, UnsuitableError, in_short
 from charlm.parallel.workers import processors, suitable_count
 from charlm.runs.resume import find_resume_point, last_checkpoint
 from charlm.runs.run import Run
@@ -84,7 +84,7 @@ def _with_budget(
     tally = Tally.of(checkpoint.progress) if checkpoint else Tally()
     if training_budget(new, run.training_characters).share(tally.step, tally.seconds) >= 1:
         passes = tally.step / steps_per_epoch(new, run.training_characters)
-        raise SpecError(
+        raise UnsuitableError(
             f"{run.path} has used up a budget of {budget_in_words(new)}: it has had {tally.step:,} updates, "
             f"{passes:.3g} passes, in {tally.seconds / 60:.2g} minutes; give more than that"
         )
