@@ -243,7 +243,7 @@ def test_a_budget_that_is_used_up(here: Path, capsys: Capture) -> None:
         assert done.is_clear_error(1) and "24 updates" in done.err and "give more" in done.err, asked
         assert files_of(run) == before
     done = charlm(capsys, "train", "--resume", run, "--epochs", 99, "--workers", 5)  # of a batch of 4
-    assert done.is_clear_error(1) and files_of(run) == before
+    assert done.is_clear_error(2) and files_of(run) == before
     with pytest.raises(SpecError):
         change_training(Run.open(run), steps=99, workers=5)
     assert files_of(run) == before

@@ -139,7 +139,8 @@ def command(
 
     def is_new(sample: str) -> bool:
         assert text is not None
-        return bool((seed + sample).strip("\n")) and not text.has_line(seed + sample)
+        record = _record(seed, sample)
+        return bool(record) and not text.has_line(record)
 
     compared = text if novelty else None
     with blas_threads(1 if count == 1 else None):  # one sample is too little work for several threads
@@ -149,6 +150,11 @@ def command(
             write = partial(_write, model, seed, spec, rng_seed)
             wanted = wanted_samples(write, count, is_new=is_new if new else None, unique=unique)
             _show_all(wanted, seed, rng_seed, compared, as_json)
+
+
+def _record(seed: str, sample: str) -> str:
+    """What is compared with the lines of the text: the last line of the seed text and the sample, without its end."""
+    return (seed.rpartition("\n")[2] + sample).removesuffix("\n")
 
 
 def _show_unknown(model: TrainedModel, seed: str, stop: str) -> None:
@@ -187,7 +193,7 @@ def _show_one(
     sys.stdout.flush()
     if learned_from:
         _show_novelty(learned_from.novelty(seed + text))
-        _show_lines(int(learned_from.has_line(seed + text)), 1)
+        _show_lines(int(learned_from.has_line(_record(seed, text))), 1)
 
 
 def _show_all(
@@ -199,7 +205,7 @@ def _show_all(
         shown += 1
         text = seed + sample.text
         found = learned_from.novelty(text) if learned_from else None
-        is_line = learned_from is not None and learned_from.has_line(text)
+        is_line = learned_from is not None and learned_from.has_line(_record(seed, sample.text))
         lines += is_line
         if as_json:
             record = {"text": text, "seed": seed, "rng_seed": rng_seed, "number": sample.number, "ended": sample.ended}

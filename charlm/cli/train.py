@@ -177,8 +177,8 @@ def _window(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     "--evaluate-every",
     type=int,
     metavar="N",
-    help=f"Updates between two evaluations.  [default: {TrainSpec.EVALUATIONS} evaluations in all, or fewer, so that they take "
-    f"at most {TrainSpec.MOST_EVALUATION:.0%} of the time]",
+    help=f"Updates between two evaluations.  [default: {TrainSpec.EVALUATIONS} evaluations in all, or fewer, so that "
+    f"they take at most {TrainSpec.MOST_EVALUATION:.0%} of the time]",
 )
 @click.option(
     "--keep",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable
 
 from charlm.errors import SpecError
@@ -29,12 +30,11 @@ def ranked(
     """
     if by not in MEASURES:
         raise SpecError(f"by must be one of {', '.join(MEASURES)}, not {by!r}")
-    if above is not None and below is not None and above >= below:
-        raise SpecError(f"no number is above {above:g} and below {below:g}: exchange the two, or leave one out")
     if top is not None and top < 1:
         raise SpecError(f"top must be a whole number of at least 1, not {top}")
-    if above is not None and below is not None and above >= below:
-        raise SpecError(f"nothing is above {above:g} and below {below:g}: above must be less than below")
+    low, high = (-math.inf if above is None else above), (math.inf if below is None else below)
+    if not low < high:
+        raise SpecError(f"nothing is above {low:g} and below {high:g}: --above must be less than --below")
 
     def measure(entry: Entry) -> float:
         score = entry.worst if by == "worst" else entry.score
@@ -45,7 +45,7 @@ def ranked(
     chosen = (
         entry
         for entry in entries
-        if (above is None or measure(entry) > above) and (below is None or measure(entry) < below)
+        if (above is None or measure(entry) > low) and (below is None or measure(entry) < high)
     )
     if top is not None:
         return heapq.nlargest(top, chosen, key=lambda entry: round(measure(entry), DIGITS))
