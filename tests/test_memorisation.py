@@ -93,6 +93,42 @@ def test_the_training_text_of_a_run() -> None:
     assert found.novelty("€€€€€€€€€").copied == ""
 
 
+@given(
+    lines=st.lists(st.text("ab", max_size=3), max_size=30),
+    tried=st.lists(st.text("abc", max_size=4), max_size=9),
+    piece=st.integers(1, 40),
+)
+def test_lines(lines: list[str], tried: list[str], piece: int) -> None:
+    """Law: those of the text, whole, wherever it is cut into pieces; with and without their line end."""
+    text = "\n".join(lines)
+    vocabulary = Vocabulary.of(text + "\nabx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PIECE", piece)
+        learned_from = TrainingText(vocabulary.encode(text), vocabulary)
+        for line in [*lines, *tried]:
+            assert learned_from.has_line(line) == learned_from.has_line(line + "\n") == (line in text.split("\n"))
+
+
+def test_the_lines_of_a_run() -> None:
+    """Law: all of the text, the validation part included."""
+    found = TrainingText.of(trained_run())
+    lines = LANTERNS.read_text("utf-8").split("\n")
+    assert all(map(found.has_line, lines))
+    assert not any(found.has_line(line[:-1] + "€") for line in lines) and not found.has_line("no such line")
+
+
+@given(seed=st.text("ab", max_size=20), sample=st.text("ab", max_size=20), text=st.text("ab", max_size=80))
+def test_a_copy_may_begin_in_the_seed(seed: str, sample: str, text: str) -> None:
+    """Law: of all runs of both that end in the sample, what a plain search finds."""
+    vocabulary, whole, own = Vocabulary("ab"), seed + sample, len(seed)
+    found = TrainingText(vocabulary.encode(text), vocabulary).novelty(sample, seed)
+    runs = {whole[at:end] for end in range(own + 1, len(whole) + 1) for at in range(end)}
+    spans = {whole[end - SPAN : end] for end in range(max(SPAN, own + 1), len(whole) + 1)}
+    longest = max((len(run) for run in runs if run in text), default=0)
+    assert (len(found.copied), found.spans, found.new_spans) == (longest, len(spans), sum(s not in text for s in spans))
+    assert found.copied in text and (found.copied in runs or not longest)
+
+
 def test_a_text_that_is_gone(tmp_path: Path) -> None:
     """Law: an error in one line, before anything is written: gone, changed, from standard input, or no run at all."""
     corpus = short_corpus(tmp_path)

@@ -75,11 +75,15 @@ class TrainingText:
             ) from None
         return cls(corpus.split(run.spec)[0], corpus.vocabulary, corpus.ids)
 
-    def novelty(self, sample: str) -> Novelty:
-        """What a sample copies, and what is new in it. Takes one reading of the text, at bounded memory."""
-        ids = self.vocabulary.encode(sample, unknown=True)
-        start, length, spans, new = compare(ids, self.ids, len(self.vocabulary) + 1)
-        return Novelty(sample[start : start + length], spans, new)
+    def novelty(self, sample: str, seed: str = "") -> Novelty:
+        """What a sample copies, and what is new in it. Takes one reading of the text, at bounded memory.
+
+        seed: the text that it continues. A copied run may begin in it, but not end there.
+        """
+        text = seed + sample
+        ids = self.vocabulary.encode(text, unknown=True)
+        start, length, spans, new = compare(ids, self.ids, len(self.vocabulary) + 1, len(seed))
+        return Novelty(text[start : start + length], spans, new)
 
     def has_line(self, text: str) -> bool:
         """Whether a text, with or without a line end, is a line of the whole text, the validation part included.
@@ -104,13 +108,15 @@ def _line_hash(line: str) -> np.uint64:
     return np.uint64(int.from_bytes(digest, "little"))
 
 
-def compare(sample: Ids, text: IdsLike, V: int) -> tuple[int, int, int, int]:
+def compare(sample: Ids, text: IdsLike, V: int, own: int = 0) -> tuple[int, int, int, int]:
     """The longest run of a sample (N,) that a text (M,) has, too, and how many of its distinct runs of SPAN are new.
 
-    Returns where that run starts in the sample, its length, the number of distinct runs of SPAN, and of new ones.
+    own: where the part begins that counts; before it is a seed text. Runs that end before are passed over. Returns
+    where that run starts in the sample, its length, the number of distinct runs of SPAN, and of new ones.
     """
-    runs = _Runs(sample, V)
-    spans = runs.of_length(SPAN)[0]
+    runs = _Runs(sample, V, own)
+    spans = np.unique(runs.hashes(SPAN))  # a longer run may begin with one in the seed text
+    counted = np.searchsorted(spans, runs.of_length(SPAN)[0])
     sieve, met, start, best = _Sieve(spans), np.zeros(len(spans), bool), 0, 0
     for at in range(0, len(text), PIECE):
         piece = _Runs(text[at : at + PIECE + max(SPAN, len(sample)) - 1], V)
@@ -125,7 +131,7 @@ def compare(sample: Ids, text: IdsLike, V: int) -> tuple[int, int, int, int]:
                 high, step = length - 1, 1
             else:
                 start, best, step = found, length, 2 * step
-    return start, best, len(spans), int(np.count_nonzero(~met))
+    return start, best, len(counted), int(np.count_nonzero(~met[counted]))
 
 
 def _common(runs: _Runs, piece: _Runs, places: Ids, length: int) -> int | None:
@@ -140,10 +146,11 @@ def _common(runs: _Runs, piece: _Runs, places: Ids, length: int) -> int | None:
 
 
 class _Runs:
-    """The hashes of all runs of ids (N,), of any length."""
+    """The hashes of all runs of ids (N,), of any length. own: see `compare`."""
 
-    def __init__(self, ids: Ids, V: int) -> None:
+    def __init__(self, ids: Ids, V: int, own: int = 0) -> None:
         self.ids = ids
+        self._own = own
         powers, self._inverses = _powers(1 << (len(ids)).bit_length())
         self._sums = np.zeros(len(ids) + 1, np.uint64)
         np.cumsum(_characters(V)[ids] * powers[: len(ids)], out=self._sums[1:])
@@ -156,8 +163,10 @@ class _Runs:
         return (self._sums[places + length] - self._sums[places]) * self._inverses[places]
 
     def of_length(self, length: int) -> tuple[Keys, Ids]:
-        """The distinct hashes of all runs of one length, ascending, and where each starts first."""
-        return np.unique(self.hashes(length), return_index=True)
+        """The distinct hashes of the runs of one length that end in the own part, ascending, and where each starts."""
+        first = max(0, self._own - length + 1)
+        hashes, starts = np.unique(self.hashes(length)[first:], return_index=True)
+        return hashes, starts + first
 
 
 class _Sieve:

@@ -192,7 +192,7 @@ def _show_one(
         sys.stdout.write("\n")
     sys.stdout.flush()
     if learned_from:
-        _show_novelty(learned_from.novelty(seed + text))
+        _show_novelty(learned_from.novelty(text, seed))
         _show_lines(int(learned_from.has_line(_record(seed, text))), 1)
 
 
@@ -204,7 +204,7 @@ def _show_all(
     for sample in samples:
         shown += 1
         text = seed + sample.text
-        found = learned_from.novelty(text) if learned_from else None
+        found = learned_from.novelty(sample.text, seed) if learned_from else None
         is_line = learned_from is not None and learned_from.has_line(_record(seed, sample.text))
         lines += is_line
         if as_json:
