@@ -18,7 +18,8 @@ def clean_up_notes(texts: Sequence[Text]) -> tuple[str, ...]:
 def _on_copies(texts: Sequence[Text]) -> Iterator[str]:
     if copies := [(copy, text.source) for text in texts for copy in text.copies]:
         copy, source = copies[0]
-        more = f", and {len(copies) - 1:,} more are copies, too" if copies[1:] else ""
+        others = len(copies) - 1
+        more = f", and {others:,} more {'is a copy' if others == 1 else 'are copies'}, too" if others else ""
         yield f"{copy} has the same text as {source}{more}: read once; --duplicates reads each"
 
 
