@@ -55,7 +55,7 @@ FLUSH_SECONDS = 0.03  # flushing every character would take longer than generati
 )
 @click.option("--top-k", type=int, help="Sample from the K most likely characters only.")
 @click.option("--top-p", type=float, help="Sample from the most likely characters only, up to this total probability.")
-@click.option("--stop", callback=as_utf8, help="Stop before this string; \\\\n is a line end, \\\\t a tab.")
+@click.option("--stop", callback=as_utf8, help="Stop before this string; \\n is a line end, \\t a tab.")
 @click.option(
     "--stop-line",
     is_flag=True,
