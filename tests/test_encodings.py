@@ -69,6 +69,7 @@ def refusal(path: Path, encoding: str | None = None) -> str:
         (POLISH, "windows-1250", "windows-1250"),
         (GERMAN, "mac-roman", "mac-roman"),
         (JAPANESE, "shift-jis", "cp932"),
+        ("".join(line + "\n" for line in JAPANESE.split("。")) * 12, "shift-jis", "cp932"),
         (JAPANESE, "euc-jp", "euc-jp"),
         (CHINESE, "gb2312", "gb18030"),
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
@@ -203,3 +205,17 @@ def test_without_a_home_there_is_no_remark(tmp_path: Path) -> None:
         *arguments, cwd=tmp_path, HOME=home, XDG_CONFIG_HOME=home, XDG_CACHE_HOME=home, MPLCONFIGDIR=""
     )
     assert (done.code, done.err) == (0, "") and (tmp_path / "loss.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("nats", [0.01, 90.0])
+def test_a_compressor_out_of_range_is_not_drawn(nats: float, tmp_path: Path) -> None:
+    """Law: a label outside of the axes would leave no room for the curves."""
+    run = Run.open(copy_of_trained_run(tmp_path / "run"))
+    baselines = Baselines.of(run)
+    assert baselines is not None
+    dataclasses.replace(baselines, bzip2_nats=nats, xz_nats=nats).save(run)
+    (axes, *_) = draw([run]).axes
+    assert not [text for text in axes.texts if "bzip2" in text.get_text() or "xz" in text.get_text()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot([run.path], tmp_path / "loss.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import TINY, bits_of_run, few_examples, run_to_end, stop_at, tiny_run
 
+from charlm import train
 from charlm.arrays import NamedArrays
 from charlm.corpus.corpus import Corpus, read_corpus
 from charlm.nn.bidirectional import Bidirectional
@@ -23,10 +25,12 @@ from charlm.nn.model import CharLM, ModelSpec
 from charlm.predict.ngram_counts import Counts, pack_rows
 from charlm.predict.predictor import nats_of
 from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.figures import Baselines
 from charlm.runs.run import Run
 from charlm.text.batches import batches
 from charlm.text.joined import Joined, Records
 from charlm.trained_model import load
+from charlm.training.new_run import new_run
 
 RECORDS = replace(TINY, validation="records")
 NAMES = st.lists(st.text("abcde", max_size=9), min_size=3, max_size=40)
@@ -181,3 +185,17 @@ def test_a_run_on_records_resumes_to_the_same_bits(tmp_path: Path, workers: int)
     run_to_end(Run.open(stopped.path), corpus)
     assert bits_of_run(stopped) == bits_of_run(whole)
     assert Run.open(stopped.path).is_records
+
+
+@pytest.mark.parametrize("text", ["a\na\na\na\nbcd\n", "\n\n\na\n", "\n" * 50 + "a\n", "ab\nab\ncd\nc\n"])
+def test_records_shorter_than_the_order_of_the_n_gram(text: str, tmp_path: Path) -> None:
+    """Law: an order that no record is long enough for has no n-grams, and shorter ones predict."""
+    (tmp_path / "list.txt").write_text(text)
+    corpus = read_corpus(tmp_path / "list.txt")
+    spec = replace(RECORDS, batch=1, window=2, steps=3, val_fraction=0.5)
+    run = new_run(corpus, tmp_path / "run", spec, hidden=4)
+    for _ in train(run, corpus):
+        pass
+    baselines, mixed = Baselines.of(run), load(run.path, mix=True)
+    assert baselines is not None and math.isfinite(baselines.ngram_nats)
+    assert np.exp(next(mixed.predictions("ab\n"))).sum(axis=1) == pytest.approx(1)

@@ -71,7 +71,7 @@ class TrainingText:
         except CorpusError as error:
             advice = "" if sources else "; --corpus FILE says where it is"
             raise CorpusError(
-                f"copies are found by comparing with the training text, which is missing: {error}{advice}"
+                f"copies are found by comparing with the training text, which cannot be read: {error}{advice}"
             ) from None
         return cls(corpus.split(run.spec)[0], corpus.vocabulary, corpus.ids)
 

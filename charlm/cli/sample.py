@@ -59,7 +59,7 @@ FLUSH_SECONDS = 0.03  # flushing every character would take longer than generati
 @click.option(
     "--stop-line",
     is_flag=True,
-    help="Stop at the line end: one name, one line. A model that was trained on records always does.",
+    help="Stop at the line end: one name, one line. A model that was trained on records does, unless --stop is given.",
 )
 @click.option(
     "--rng-seed",

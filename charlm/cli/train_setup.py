@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -152,6 +153,9 @@ def _validation(values: Sequence[str]) -> tuple[str, list[str]]:
     """What --validation asks for: a word, or "files" and the files."""
     words = {AUTO, *TrainSpec.VALIDATIONS} - {"files"}
     if not words & {*values}:
+        for name in values:
+            if name != "-" and not os.path.exists(name):
+                raise click.UsageError(f"--validation {name} is neither one of {', '.join(sorted(words))} nor a file")
         return "files", list(values)
     if len(values) > 1:
         raise click.UsageError(

@@ -73,8 +73,7 @@ def wide_encoding(beginning: bytes) -> str | None:
         if width == 4:
             return name
         high, low = beginning[name == "utf-16-le" :: 2], beginning[name == "utf-16-be" :: 2]
-        # 8-bit text has no control characters, and as many different high bytes as low ones
-        is_wide = has_controls(beginning) or 2 * len(set(high)) <= len(set(low))
+        is_wide = has_controls(beginning)  # which texts in 8 bits and in multibyte encodings do not have
         if high.count(0) >= NUL_SHARE * len(high) or (is_wide and len(low) >= LEAST_UNITS):
             found.append((len(set(high)), name))
     return min(found)[1] if found else None

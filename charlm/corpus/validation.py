@@ -21,8 +21,8 @@ from charlm.text.joined import IdsLike, Joined, Records
 from charlm.text.vocabulary import Vocabulary
 
 STRETCHES = 10  # per file, at most
-LEAST_BLOCK = 1000  # characters; shorter ones would mostly measure how a text begins
-LONGEST_LINE = 400  # characters; a block begins at the next line if it begins within so many
+LEAST_BLOCK = 250  # characters; shorter ones would mostly measure how a block begins
+LONGEST_LINE = 400  # characters; a block begins at the next line if that is near: within so many, and half a block
 READ = 2**20  # characters at a time
 HASH_BYTES = 8
 
@@ -69,14 +69,16 @@ def _blocks(ids: UnsignedIds, share: float, newline: int, file_starts: Sequence[
             continue
         edges = np.linspace(begin, end, stretches + 1).astype(int).tolist()
         for start, stop in pairwise(edges):
-            first = _line_start(ids, stop - round(share * (stop - start)), newline)
-            yield first, stop if stop == end else max(first + 1, _line_start(ids, stop, newline))
+            size = round(share * (stop - start))
+            near = min(LONGEST_LINE, size // 2)
+            first = _line_start(ids, stop - size, newline, near)
+            yield first, stop if stop == end else _line_start(ids, stop, newline, near)
         begin = end
 
 
-def _line_start(ids: UnsignedIds, place: int, newline: int) -> int:
-    """The first beginning of a line from a place on, or the place itself if there is none near."""
-    near = np.flatnonzero(ids[max(0, place - 1) : place + LONGEST_LINE] == newline)
+def _line_start(ids: UnsignedIds, place: int, newline: int, most: int) -> int:
+    """The first beginning of a line among so many places from a place on, or the place itself if there is none."""
+    near = np.flatnonzero(ids[max(0, place - 1) : place + most - 1] == newline)
     return place + int(near[0]) if len(near) else place
 
 
@@ -88,7 +90,7 @@ def _cut(ids: UnsignedIds, edges: Ids) -> tuple[IdsLike, UnsignedIds]:
 
 
 def line_edges(ids: UnsignedIds, newline: int) -> tuple[Ids, Ids]:
-    """Where each line starts, and where it ends, its line end included; a last line without one is left out."""
+    """Where each line starts, and where it ends, its line end included; those after the last line end are left out."""
     ends = [at + 1 + np.flatnonzero(ids[at : at + READ] == newline) for at in range(0, len(ids), READ)]
     until = np.concatenate(ends)
     return np.concatenate([[0], until[:-1]]).astype(until.dtype) if len(until) else until, until
@@ -96,7 +98,7 @@ def line_edges(ids: UnsignedIds, newline: int) -> tuple[Ids, Ids]:
 
 def _records(ids: UnsignedIds, spec: TrainSpec, vocabulary: Vocabulary) -> tuple[Records, Records]:
     newline = vocabulary.characters.find("\n")
-    if newline >= 0 and ids[-1] != newline and len(ids) <= READ * 16:
+    if newline >= 0 and ids[-1] != newline:
         ids = np.append(ids, ids.dtype.type(newline))  # the last line is a record, too
     starts, ends = line_edges(ids, newline)
     if newline < 0 or len(starts) < 2:

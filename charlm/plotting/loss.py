@@ -55,7 +55,7 @@ def draw(runs: Sequence[Run], against: str = AXIS) -> Figure:
         _set_title(axes, runs[0], metrics[0])
         if baselines := Baselines.of(runs[0]):
             low, high = min(low, baselines.ngram_nats), max(high, baselines.ngram_nats)
-            _draw_baselines(axes, baselines, high)
+            _draw_baselines(axes, baselines, low, high)
     height = high - low or 1.0
     axes.set_ylim(low - 0.12 * height, high + 0.06 * height)
     _finish_axes(axes, against)
@@ -92,10 +92,10 @@ def _draw_run(
     )
 
 
-def _draw_baselines(axes: Axes, baselines: Baselines, high: float) -> None:
+def _draw_baselines(axes: Axes, baselines: Baselines, low: float, high: float) -> None:
     """Labelled lines for the n-gram and, if it is in range, for the better compressor."""
     lines = [(baselines.ngram_nats, baselines.ngram_name, "--")]
-    if (compressed := baselines.compressed) and compressed[0] <= high:
+    if (compressed := baselines.compressed) and low <= compressed[0] <= high:
         lines.append((*compressed, ":"))
     for nats, name, style in lines:
         axes.axhline(nats, color=BASELINE_COLOUR, linestyle=style, linewidth=1.3, zorder=1)

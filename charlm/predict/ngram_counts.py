@@ -133,7 +133,9 @@ def first_of_each(keys: Keys) -> Ids:
 
 
 def find(keys: Keys, wanted: Keys) -> Ids:
-    """The places of wanted keys (N,) among ascending keys (G,), G at least 1; -1 for those that are missing."""
+    """The places of wanted keys (N,) among ascending keys (G,); -1 for those that are missing."""
+    if not len(keys):
+        return np.full(wanted.shape, -1)
     place = np.searchsorted(keys, wanted)
     np.minimum(place, len(keys) - 1, out=place)
     place[keys[place] != wanted] = -1

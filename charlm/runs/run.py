@@ -265,6 +265,8 @@ class Run:
         if _numbers(made) > _numbers(__version__):
             return RunError(f"{self.path} was made by a newer charlm ({made}, this is {__version__}): update charlm")
         reason = in_short(error)
+        if unknown := re.search(r"unexpected keyword argument ('.*')", reason):
+            reason = f"it has {unknown[1]}, which is not known here"
         return RunError(f"the configuration of {self.path} does not fit this charlm ({reason}): start a new run")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from charlm.config import TrainSpec
 from charlm.corpus.corpus import Corpus
+from charlm.errors import SpecError
 from charlm.nn.model import CharLM, ModelSpec
 from charlm.parallel.blas import blas_name, blas_thread_count
 from charlm.parallel.workers import suitable_count
@@ -53,6 +54,11 @@ def run_path(corpus: Corpus, out: str | Path | None) -> Path:
 def configuration(corpus: Corpus, model: ModelSpec, spec: TrainSpec) -> dict[str, Any]:
     """The config.json of a new run, with everything resolved. Raises CorpusError or SpecError."""
     CharLM(model).require_causal()
+    if corpus.held_out is not None and spec.validation != "files":
+        raise SpecError(
+            f"the corpus was read with another text to validate on, and validation is {spec.validation!r}: set "
+            'validation to "files", or leave that text out'
+        )
     training_ids, _ = corpus.split(spec)
     window, batch = fitting_window(len(training_ids), spec.window, spec.batch)
     workers = spec.workers or suitable_count(batch, operations(model, batch, window))

@@ -27,8 +27,10 @@ ORDER = 3  # of the n-gram that compares the tail with the rest
 SAMPLES, SAMPLE = 9, 4000  # passages of the tail, and of the rest, and their characters, at most
 LEAST_SAMPLE = 100
 COUNTED = 2**20  # characters of the rest that are counted, at most, all around the passages
-UNLIKE = 1.3  # times the nats of the rest; continuous texts come to 0.9 to 1.25
-CLEAR = 4.0  # standard errors of the difference
+MOST_ABOVE = 7  # passages of the tail may cost more than every one of the rest; in continuous texts, 6 at most
+CLEAR = 6.0  # standard errors of the mean of the rest
+FOREIGN, MOST_FOREIGN = 1.9, 1  # times the mean of the rest, and how many passages of the tail may cost so much
+COPIED_SHORT = 0.5  # the same with lines of any length, of which a play or a program repeats some
 COPIED = 0.2  # share of the validation part in lines that the training part has, too
 LONG_LINE = 30  # characters; shorter lines may be equal by chance
 MOST_COMPARED = 2**24  # characters of the training part; all pages of a mapped file that are read count as memory
@@ -53,7 +55,8 @@ def choose_validation(corpus: Corpus, spec: TrainSpec, asked: str = AUTO) -> Val
         advice = "the best model would be chosen by it, so training does not end early: --validation blocks mends it"
         choice = ValidationChoice("tail", [f"{found}; {advice}"], is_like=False)
     spec = replace(spec, validation=choice.validation)
-    if (share := copied_share(corpus, spec)) > COPIED:
+    share = copied_share(corpus, spec)
+    if share > COPIED:
         choice.notes.append(
             f"{share:.0%} of the validation part are lines that are trained on, too, so its loss says little about new "
             "text: remove the copies, or name another text with --validation FILE"
@@ -104,13 +107,24 @@ def unlike_tail(corpus: Corpus, spec: TrainSpec) -> str:
     passages = inner.astype(np.intp)
     ngram = _ngram_around(ids, passages, size, end, len(vocabulary) + 1, vocabulary.start)
     rest, tail = (_means(ngram, ids, starts, size) for starts in (passages, outer.astype(np.intp)))
-    error = math.sqrt((rest.var(ddof=1) + tail.var(ddof=1)) / SAMPLES)
-    if tail.mean() < UNLIKE * rest.mean() or tail.mean() - rest.mean() < CLEAR * error:
+    if not is_unlike(tail, rest):
         return ""
     return (
         f"The end of the text is unlike the rest ({tail.mean():.2f} nats per character against {rest.mean():.2f}, by a "
         f"{ORDER}-gram)"
     )
+
+
+def is_unlike(tail: Floats, rest: Floats) -> bool:
+    """Whether the end of a text is unlike the rest, from the nats per character of passages of both, each (SAMPLES,).
+
+    It is if nearly all of its passages cost more than every passage of the rest, clearly more on average: another kind
+    of text. And it is if some cost far more than any continuous text does: a part in another language, for example.
+    """
+    above = np.count_nonzero(tail > rest.max())
+    error = rest.std(ddof=1) / math.sqrt(SAMPLES)
+    is_another_kind = above > MOST_ABOVE and tail.mean() - rest.mean() > CLEAR * error
+    return bool(is_another_kind or np.count_nonzero(tail > FOREIGN * rest.mean()) > MOST_FOREIGN)
 
 
 def _ngram_around(ids: UnsignedIds, passages: Ids, size: int, end: int, V: int, start: int) -> NGram:
@@ -130,17 +144,21 @@ def _means(ngram: NGram, ids: UnsignedIds, starts: Ids, size: int) -> Floats:
 
 
 def copied_share(corpus: Corpus, spec: TrainSpec) -> float:
-    """The share of the validation part in lines of LONG_LINE characters or more that the training part has, too.
+    """The share of the validation part in lines that the training part has, too.
 
-    0 for records, whose equal lines are in the same part. Of a large text the last MOST_COMPARED characters are read.
+    Lines of LONG_LINE characters or more count; shorter ones only if more than COPIED_SHORT of the part is copied. It
+    is 0 for records, whose equal lines are in the same part. Of a large text the last MOST_COMPARED characters are
+    read.
     """
     training, validation = corpus.split(spec)
     if isinstance(validation, Records):
         return 0.0
-    kept = [line for line in _lines(validation, corpus) if len(line) >= LONG_LINE]
+    kept = list(_lines(validation, corpus))
     sought = set(kept)
-    copied = {line for line in _lines(training, corpus) if line in sought} if sought else set()
-    return sum(len(line) + 1 for line in kept if line in copied) / len(validation)
+    met = {line for line in _lines(training, corpus) if line in sought}
+    copied = [len(line) + 1 for line in kept if line in met]
+    of_all = sum(copied) / len(validation)
+    return of_all if of_all > COPIED_SHORT else sum(size for size in copied if size > LONG_LINE) / len(validation)
 
 
 def _lines(ids: IdsLike, corpus: Corpus) -> Iterator[str]:
