@@ -33,6 +33,7 @@ FOREIGN, MOST_FOREIGN = 1.9, 1  # times the mean of the rest, and how many passa
 COPIED_SHORT = 0.5  # the same with lines of any length, of which a play or a program repeats some
 COPIED = 0.2  # share of the validation part in lines that the training part has, too
 LONG_LINE = 30  # characters; shorter lines may be equal by chance
+LEAST_LINES = 20  # with fewer, short ones tell nothing
 MOST_COMPARED = 2**24  # characters of the training part; all pages of a mapped file that are read count as memory
 READ = 2**20  # characters at a time
 
@@ -146,9 +147,9 @@ def _means(ngram: NGram, ids: UnsignedIds, starts: Ids, size: int) -> Floats:
 def copied_share(corpus: Corpus, spec: TrainSpec) -> float:
     """The share of the validation part in lines that the training part has, too.
 
-    Lines of LONG_LINE characters or more count; shorter ones only if more than COPIED_SHORT of the part is copied. It
-    is 0 for records, whose equal lines are in the same part. Of a large text the last MOST_COMPARED characters are
-    read.
+    Lines of LONG_LINE characters or more count; shorter ones only if there are LEAST_LINES and more than COPIED_SHORT of
+    the part is copied. It is 0 for records, whose equal lines are in the same part. Of a large text the last
+    MOST_COMPARED characters are read.
     """
     training, validation = corpus.split(spec)
     if isinstance(validation, Records):
@@ -158,7 +159,8 @@ def copied_share(corpus: Corpus, spec: TrainSpec) -> float:
     met = {line for line in _lines(training, corpus) if line in sought}
     copied = [len(line) + 1 for line in kept if line in met]
     of_all = sum(copied) / len(validation)
-    return of_all if of_all > COPIED_SHORT else sum(size for size in copied if size > LONG_LINE) / len(validation)
+    is_copy = len(kept) >= LEAST_LINES and of_all > COPIED_SHORT
+    return of_all if is_copy else sum(size for size in copied if size > LONG_LINE) / len(validation)
 
 
 def _lines(ids: IdsLike, corpus: Corpus) -> Iterator[str]:
