@@ -147,8 +147,8 @@ def _means(ngram: NGram, ids: UnsignedIds, starts: Ids, size: int) -> Floats:
 def copied_share(corpus: Corpus, spec: TrainSpec) -> float:
     """The share of the validation part in lines that the training part has, too.
 
-    Lines of LONG_LINE characters or more count; shorter ones only if there are LEAST_LINES and more than COPIED_SHORT of
-    the part is copied. It is 0 for records, whose equal lines are in the same part. Of a large text the last
+    Lines of LONG_LINE characters or more count; shorter ones only if there are LEAST_LINES and more than COPIED_SHORT
+    of the part is copied. It is 0 for records, whose equal lines are in the same part. Of a large text the last
     MOST_COMPARED characters are read.
     """
     training, validation = corpus.split(spec)
